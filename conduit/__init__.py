@@ -1,0 +1,1 @@
+"""Conduit: a gateway that learns which model should answer which prompt."""

@@ -1,0 +1,62 @@
+"""What every policy is: beliefs that turn a context and a menu of arms into a distribution, and learn from what was seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+State = Mapping[str, Vector]
+"""A policy's sums by name: additive over observations, and all that a snapshot has to keep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """The arms that may be pulled now, and what pulling each costs.
+
+    Utility of arm a with quality q_a is ``quality_weight * q_a - penalty[a]``; price, latency and the
+    budget's shadow price are all inside ``penalty``, because they are forecast and not explored.
+    """
+
+    arms: Sequence[str]
+    penalty: Vector
+    """(k,) in units of utility."""
+    quality_weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What a policy answers: with which probability each arm of the menu should be pulled, and why."""
+
+    probability: Vector
+    """(k,) sums to one."""
+    mean: Vector
+    """(k,) expected quality."""
+    width: Vector
+    """(k,) standard deviation of the belief in that expectation."""
+
+
+class Policy(Protocol):
+    """The one seam of the mathematics. The caller draws; the policy never does."""
+
+    def distribution(self, x: Vector, menu: Menu) -> Distribution:
+        """How to choose from `menu` in context `x` (d,). Reads beliefs, never changes them."""
+        ...
+
+    def learn(self, arm: str, x: Vector, quality: float, *, weight: float = 1.0, time_s: float = 0.0) -> None:
+        """Fold one observation into the sums. A negative `weight` retracts what was folded with the same `time_s`."""
+        ...
+
+    def refresh(self) -> None:
+        """Solve the sums into the beliefs that `distribution` reads. May be slow: call it off the request path."""
+        ...
+
+    def state(self) -> State:
+        """The sums, copied."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Replace the sums by `state`. Raises ValueError when it does not fit this policy."""
+        ...

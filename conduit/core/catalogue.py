@@ -1,0 +1,88 @@
+"""What can be chosen: models, what they can do, what they cost."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from conduit.core.errors import ConfigurationError, NotFound
+
+ABILITIES = frozenset({"tools", "vision", "json"})
+AUTO = "auto"
+"""The model name with which a caller asks Conduit to choose."""
+
+TYPICAL_INPUT_TOKENS = 500
+TYPICAL_OUTPUT_TOKENS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """List price in US dollars per million tokens."""
+
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+
+    def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
+        return (self.input_usd_per_mtok * input_tokens + self.output_usd_per_mtok * output_tokens) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of one provider, under the name by which callers know it."""
+
+    name: str
+    provider: str
+    upstream: str = ""
+    """What the provider calls it; `name` when empty."""
+    price: Price | None = None
+    """None is unknown, never free."""
+    context_window: int | None = None
+    """Tokens; None is unknown, and then no prompt is too long."""
+    abilities: frozenset[str] | None = None
+    """A subset of ABILITIES; None is unknown, and then nothing is refused."""
+
+    @property
+    def upstream_name(self) -> str:
+        return self.upstream or self.name
+
+    def cost_usd(self, input_tokens: float, output_tokens: float) -> float | None:
+        return None if self.price is None else self.price.cost_usd(input_tokens, output_tokens)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The models of one gateway, in a stable order. Raises ConfigurationError for two of one name."""
+
+    models: tuple[Model, ...]
+    _by_name: Mapping[str, Model] = field(init=False, repr=False, compare=False)
+
+    def __init__(self, models: Iterable[Model]) -> None:
+        ordered = tuple(models)
+        by_name = {model.name: model for model in ordered}
+        if len(by_name) != len(ordered):
+            twice = sorted({m.name for m in ordered if sum(m.name == o.name for o in ordered) > 1})
+            raise ConfigurationError(f"models: {', '.join(twice)} is declared twice; give each model its own name")
+        if AUTO in by_name:
+            raise ConfigurationError(f"models: the name {AUTO!r} is taken: it asks Conduit to choose; use another name")
+        object.__setattr__(self, "models", ordered)
+        object.__setattr__(self, "_by_name", by_name)
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self.models)
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> Model:
+        """Raises NotFound."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise NotFound("model", name, param="model") from None
+
+    @property
+    def reference_cost_usd(self) -> float:
+        """What a typical request costs at the dearest known price: the unit in which preferences weigh cost."""
+        costs = [m.cost_usd(TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) or 0.0 for m in self.models]
+        return max(costs, default=0.0) or 1.0

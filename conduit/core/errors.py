@@ -1,0 +1,102 @@
+"""Everything that Conduit raises on purpose.
+
+ConduitError
+├── ConfigurationError       a setting is wrong; says which, and the remedy
+├── InvalidRequest           the caller's input is wrong; names the field
+├── NotFound                 no such model, decision or response
+├── NoEligibleModel          the requirements removed every model; says which removed whom
+├── UpstreamError            a model did not answer
+│   ├── UpstreamRejected     the provider refused this request as the caller's own mistake
+│   └── UpstreamTimeout      no answer in time
+├── AllModelsFailed          every model that was asked failed; keeps the attempts
+└── LedgerError              the ledger refused
+    ├── LedgerConflict       somebody else wrote that entry first
+    └── LedgerUnavailable    nothing can be written just now
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conduit.core.decision import Attempt
+
+
+class ConduitError(Exception):
+    """The root of the tree."""
+
+
+class ConfigurationError(ConduitError):
+    """A setting is wrong. The message names it and the remedy."""
+
+
+class InvalidRequest(ConduitError):
+    """The caller's input is wrong. `param` names the field."""
+
+    def __init__(self, message: str, *, param: str | None = None, status: int = 422) -> None:
+        super().__init__(message)
+        self.param = param
+        self.status = status
+
+
+class NotFound(ConduitError):
+    """No such thing, or not the caller's."""
+
+    def __init__(self, what: str, name: str, *, param: str | None = None) -> None:
+        super().__init__(f"no {what} is called {name!r}")
+        self.param = param
+
+
+class NoEligibleModel(ConduitError):
+    """The requirements left no model to choose from."""
+
+    def __init__(self, removed: Mapping[str, str]) -> None:
+        reasons = "; ".join(f"{model}: {reason}" for model, reason in removed.items())
+        super().__init__(f"no model satisfies the constraints ({reasons or 'the catalogue is empty'})")
+        self.removed = dict(removed)
+
+
+class UpstreamError(ConduitError):
+    """A model did not answer.
+
+    `counts` says whether the failure is the model's own (a crash, a stall, garbage), which then counts as
+    quality 0, or the operator's (a wrong key, a used-up quota), which says nothing of the model.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, counts: bool = True) -> None:
+        super().__init__(message)
+        self.status = status
+        self.counts = counts
+
+
+class UpstreamRejected(UpstreamError):
+    """The provider refused the request as malformed; another model is not asked. `body` is its own answer."""
+
+    def __init__(self, message: str, *, status: int, body: bytes) -> None:
+        super().__init__(message, status=status, counts=False)
+        self.body = body
+
+
+class UpstreamTimeout(UpstreamError):
+    """The provider did not answer in time."""
+
+
+class AllModelsFailed(ConduitError):
+    """Every model that was asked failed."""
+
+    def __init__(self, attempts: "Sequence[Attempt]", *, timed_out: bool) -> None:
+        asked = ", ".join(f"{a.model} ({a.error})" for a in attempts)
+        super().__init__(f"every model that was asked failed: {asked}")
+        self.attempts = tuple(attempts)
+        self.timed_out = timed_out
+
+
+class LedgerError(ConduitError):
+    """The ledger refused."""
+
+
+class LedgerConflict(LedgerError):
+    """Somebody else wrote that entry first. Read again and retry."""
+
+
+class LedgerUnavailable(LedgerError):
+    """Nothing can be written just now. Retry later."""

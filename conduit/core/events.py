@@ -1,0 +1,36 @@
+"""What the gateway announces. Logs, metrics and traces listen; nothing here knows of them."""
+
+from dataclasses import dataclass
+
+from conduit.core.decision import Decision, Feedback, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An answer ended, well or badly."""
+
+    decision: Decision
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackGiven:
+    feedback: Feedback
+    repeated: bool
+    """The same thing was said before: nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """Something works less well than it should. `what` is a stable name, `why` holds no text of a caller's."""
+
+    what: str
+    why: str
+
+
+Event = Decided | Settled | FeedbackGiven | Degraded

@@ -1,0 +1,172 @@
+"""Every seam on one page: what the gateway needs of the outside world, and nothing of how it is done."""
+
+from asyncio import Future
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from conduit.bandits.policy import Vector
+from conduit.core.catalogue import Model
+from conduit.core.decision import Decision, Feedback, Observation, Outcome
+from conduit.core.events import Event
+
+# ------------------------------------------------------------------ time and names
+
+
+class Clock(Protocol):
+    """Time as an argument."""
+
+    def now_s(self) -> float:
+        """Unix seconds."""
+        ...
+
+    def elapsed_s(self) -> float:
+        """Seconds since some fixed moment; never runs backwards."""
+        ...
+
+
+class Ids(Protocol):
+    """Names for new things, unique over all processes and sorted by time."""
+
+    def new(self, prefix: str) -> str: ...
+
+
+# ------------------------------------------------------------------ features
+
+
+class Features(Protocol):
+    """Text -> context. Fixed for a version: a change of features is a new version, hence new beliefs."""
+
+    version: str
+    dimension: int
+
+    def context(self, text: str) -> Vector:
+        """(dimension,) of any text whatever, in bounded time."""
+        ...
+
+    def domain(self, text: str) -> str:
+        """One of a small closed set (code, math, writing, analysis, chat, other)."""
+        ...
+
+
+# ------------------------------------------------------------------ providers
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is sent to a provider: the caller's own body, whose unknown fields stay untouched."""
+
+    model: Model
+    body: Mapping[str, object]
+    timeout_s: float
+    """To the first byte, and then between any two."""
+    headers: Mapping[str, str]
+    """Trace context and request id, to be sent on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: `body` as the provider sent it, and the same parsed."""
+
+    body: bytes
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One server-sent event: `raw` as the provider sent it (empty: not for the caller), and its JSON, if it has any."""
+
+    raw: bytes
+    data: Mapping[str, object] | None
+
+
+class Provider(Protocol):
+    """Somebody who runs models. Raises UpstreamError and its children, and no other exception."""
+
+    async def complete(self, call: Call) -> Answer: ...
+
+    def stream(self, call: Call) -> AsyncIterator[Frame]:
+        """Frames up to and without ``[DONE]``. Raises UpstreamError when the stream breaks off before it was finished."""
+        ...
+
+    async def embed(self, call: Call) -> Answer: ...
+
+    async def close(self) -> None: ...
+
+
+# ------------------------------------------------------------------ the ledger
+
+Entry = Decision | Outcome | Feedback | Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that the ledger knows of one decision."""
+
+    decision: Decision
+    outcome: Outcome | None
+    feedback: Feedback | None
+    """The latest revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The whole ledger in a few numbers."""
+
+    decisions: int
+    answered: int
+    failed: int
+    cost_usd: float
+    """Of the answers whose price is known."""
+    unpriced: int
+    """Answers whose price is not."""
+    latency_s: float
+    """Mean over answers; 0 when there are none."""
+    by_model: Mapping[str, int]
+    rated: int
+    quality: float | None
+    """Mean over the latest feedback of each rated decision."""
+
+
+class Ledger(Protocol):
+    """One append-only log. The order of entries that one process appends is kept."""
+
+    async def open(self) -> None:
+        """Migrate and be ready. Raises LedgerUnavailable."""
+        ...
+
+    def append(self, *entries: Entry, power_safe: bool = False) -> Future[None]:
+        """All or nothing. Queued at once; the future is done when the entries survive the death of the process
+        (with `power_safe`, of the machine), or holds LedgerConflict or LedgerUnavailable."""
+        ...
+
+    async def find(self, name: str) -> Record | None:
+        """By decision id, or by the provider's id of the answer."""
+        ...
+
+    async def recent(self, *, limit: int, before: str | None = None) -> Sequence[Record]:
+        """The newest first; `before` is a decision id, from which to go on."""
+        ...
+
+    async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
+        """With their positions, in the order in which the fold reads them. Position 0 is before the first."""
+        ...
+
+    async def totals(self) -> Totals: ...
+
+    async def check(self) -> None:
+        """A real query. Raises LedgerUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is queued, then let go."""
+        ...
+
+
+# ------------------------------------------------------------------ telemetry
+
+
+class Listener(Protocol):
+    """Told of what happens; must be quick, and must not raise."""
+
+    def __call__(self, event: Event, /) -> None: ...
