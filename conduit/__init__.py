@@ -1,1 +1,45 @@
-"""Conduit: a gateway that learns which model should answer which prompt."""
+"""Conduit: a gateway that learns which model should answer which prompt.
+
+The library is imported when it is asked for: `import conduit` alone costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conduit.core.catalogue import Catalogue, Model, Price
+    from conduit.core.decision import Decision, Observation
+    from conduit.core.query import Preferences, Query, Requirements
+    from conduit.core.router import Router
+
+__version__ = "0.1.0"
+__all__ = [
+    "Catalogue",
+    "Decision",
+    "Model",
+    "Observation",
+    "Preferences",
+    "Price",
+    "Query",
+    "Requirements",
+    "Router",
+    "__version__",
+]
+
+_HOME = {
+    "Catalogue": "catalogue",
+    "Model": "catalogue",
+    "Price": "catalogue",
+    "Decision": "decision",
+    "Observation": "decision",
+    "Preferences": "query",
+    "Query": "query",
+    "Requirements": "query",
+    "Router": "router",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'conduit' has no attribute {name!r}")
+    return getattr(import_module(f"conduit.core.{_HOME[name]}"), name)

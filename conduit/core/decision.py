@@ -74,6 +74,7 @@ class Decision:
             decision_id=self.id,
             model=self.model,
             context=self.context,
+            features=self.features,
             time_s=self.time_s,
             quality=quality,
             output_tokens=output_tokens,
@@ -150,6 +151,8 @@ class Observation:
     decision_id: str
     model: str
     context: Vector
+    features: str
+    """The version of the features that made `context`; a router of another version passes it over."""
     time_s: float
     """Of the decision: by it the observation decays, so that the order of reading does not matter."""
     weight: float = 1.0

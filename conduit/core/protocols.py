@@ -1,7 +1,7 @@
 """Every seam on one page: what the gateway needs of the outside world, and nothing of how it is done."""
 
 from asyncio import Future
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +39,8 @@ class Features(Protocol):
 
     version: str
     dimension: int
+    blocks: tuple[int, ...]
+    """Sizes of the groups of features that share a variance; they sum to `dimension`, and the last, of 1, is constant."""
 
     def context(self, text: str) -> Vector:
         """(dimension,) of any text whatever, in bounded time."""
@@ -85,8 +87,8 @@ class Provider(Protocol):
 
     async def complete(self, call: Call) -> Answer: ...
 
-    def stream(self, call: Call) -> AsyncIterator[Frame]:
-        """Frames up to and without ``[DONE]``. Raises UpstreamError when the stream breaks off before it was finished."""
+    def stream(self, call: Call) -> AsyncGenerator[Frame]:
+        """Frames up to and without ``[DONE]``. Raises UpstreamError when the stream breaks off unfinished."""
         ...
 
     async def embed(self, call: Call) -> Answer: ...

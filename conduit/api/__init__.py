@@ -1,0 +1,6 @@
+"""The HTTP edge: bytes to values and back, and nothing that decides."""
+
+import os
+
+# Before numpy is imported: matrices of a hundred rows gain nothing from threads, and on a busy machine lose a hundredfold.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -1,0 +1,83 @@
+"""The ASGI application: `uvicorn conduit.api.app:app`."""
+
+import os
+import sys
+import tomllib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+
+from conduit.api.envelope import answer_error
+from conduit.api.middleware import middleware
+from conduit.api.routes import ROUTES
+from conduit.assemble import assemble
+from conduit.core.config import Settings, make_settings
+from conduit.core.errors import ConduitError, ConfigurationError
+from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.observability.logs import setup_logs
+
+FILE = "conduit.toml"
+
+
+def read_environ() -> dict[str, str]:
+    """The environment, over a `.env` file in the working directory."""
+    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    return from_file | dict(os.environ)
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """From conduit.toml (or the file that CONDUIT_CONFIG names) and `environ`. Raises ConfigurationError."""
+    named = environ.get("CONDUIT_CONFIG", "")
+    path = Path(named or FILE)
+    if not path.exists():
+        if named:
+            raise ConfigurationError(f"CONDUIT_CONFIG: there is no file {named}")
+        return make_settings(file={}, environ=environ)
+    return make_settings(file=_parsed(path), environ=environ)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def create_app(settings: Settings, environ: Mapping[str, str]) -> Starlette:
+    """The routes in their stack; everything behind them is assembled when the server starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        setup_logs(level=settings.log_level, form=settings.log_format)
+        conduit = app.state.conduit = await assemble(settings, environ)
+        await conduit.start()
+        try:
+            yield
+        finally:
+            await conduit.stop()
+
+    clock = SystemClock()
+    return Starlette(
+        routes=ROUTES,
+        middleware=middleware(settings, clock=clock, ids=TimeOrderedIds(clock)),
+        exception_handlers={ConduitError: answer_error, HTTPException: answer_error},
+        lifespan=lifespan,
+    )
+
+
+def __getattr__(name: str) -> Starlette:
+    """`app`, made when a server asks for it: importing this module reads no settings."""
+    if name != "app":
+        raise AttributeError(name)
+    environ = read_environ()
+    try:
+        settings = read_settings(environ)
+    except ConfigurationError as error:
+        sys.exit(f"conduit: {error}")
+    app = globals()["app"] = create_app(settings, environ)
+    return app

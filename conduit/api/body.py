@@ -1,0 +1,120 @@
+"""Bytes -> validated input: JSON is decoded once, and every mistake names its field."""
+
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from conduit.api.schema import Extension
+from conduit.core.catalogue import AUTO
+from conduit.core.errors import InvalidRequest
+from conduit.core.query import Preferences, Query, estimate_tokens
+from conduit.gateway.exchange import Ask
+
+M = TypeVar("M", bound=BaseModel)
+SENT_ON = ("traceparent", "tracestate", "x-request-id")
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The body as a JSON object. Raises InvalidRequest (400) when it is anything else."""
+    try:
+        data = orjson.loads(await request.body())
+    except orjson.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InvalidRequest(f"the body is not valid JSON ({error.msg} at {place})", status=400) from None
+    if not isinstance(data, dict):
+        raise InvalidRequest("the body must be a JSON object", status=400)
+    return data
+
+
+def parsed(model: type[M], data: Any, *, under: str = "") -> M:
+    """Raises InvalidRequest that names the first wrong field, `under` a parent field if there is one."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        param = ".".join(str(part) for part in ([under] if under else []) + list(problem["loc"]))
+        said = problem["msg"].removeprefix("Value error, ")
+        raise InvalidRequest(f"{param or 'body'}: {said}", param=param or None) from None
+
+
+def chat_ask(data: dict[str, Any], *, default: Preferences, headers: dict[str, str]) -> Ask:
+    """A chat request: what we need of it is checked, the rest is the provider's business."""
+    extension = parsed(Extension, data.pop("conduit", {}), under="conduit")
+    model = _field(data, "model", str)
+    messages = _messages(data)
+    text, characters, images = _read(messages)
+    if not text.strip() and not images and characters == 0:
+        raise InvalidRequest("messages: at least one must say something", param="messages")
+    query = Query(
+        text=text,
+        input_tokens=estimate_tokens(characters),
+        max_output_tokens=_most_tokens(data),
+        requirements=extension.constraints.requirements(_needs(data, images=images)),
+        preferences=extension.wanted(default),
+        user_id=data["user"] if isinstance(data.get("user"), str) else None,
+    )
+    return Ask(query, data, None if model == AUTO else model, headers)
+
+
+def wants_stream(data: dict[str, Any]) -> bool:
+    return _field(data, "stream", bool) if data.get("stream") is not None else False
+
+
+def sent_on(request: Request) -> dict[str, str]:
+    """What the provider is told of the caller's trace."""
+    found = {name: request.headers[name] for name in SENT_ON if name in request.headers}
+    return {**found, "x-request-id": request.scope["conduit.request_id"]}
+
+
+def _field(data: dict[str, Any], name: str, kind: type[Any]) -> Any:
+    if name not in data:
+        raise InvalidRequest(f"{name}: field required", param=name)
+    if not isinstance(data[name], kind):
+        raise InvalidRequest(f"{name}: must be a {kind.__name__}", param=name)
+    return data[name]
+
+
+def _messages(data: dict[str, Any]) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = _field(data, "messages", list)
+    if not messages:
+        raise InvalidRequest("messages: must hold at least one message", param="messages")
+    for i, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise InvalidRequest(f"messages.{i}: must be an object with a role", param=f"messages.{i}.role")
+        if not isinstance(message.get("content"), str | list | None):
+            raise InvalidRequest(f"messages.{i}.content: must be a string or a list", param=f"messages.{i}.content")
+    return messages
+
+
+def _read(messages: list[dict[str, Any]]) -> tuple[str, int, bool]:
+    """The last thing that the user said (else all of it), the characters of everything, whether there are images."""
+    texts, said, images = [], "", False
+    for message in messages:
+        text, pictured = _text_of(message.get("content"))
+        images |= pictured
+        texts.append(text)
+        if message["role"] == "user" and text.strip():
+            said = text
+    return said or "\n".join(texts), sum(map(len, texts)), images
+
+
+def _text_of(content: Any) -> tuple[str, bool]:
+    if isinstance(content, str):
+        return content, False
+    parts = [part for part in content or () if isinstance(part, dict)]
+    text = "\n".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+    return text, any(part.get("type") == "image_url" for part in parts)
+
+
+def _needs(data: dict[str, Any], *, images: bool) -> frozenset[str]:
+    shape = data.get("response_format")
+    json = isinstance(shape, dict) and shape.get("type") in {"json_object", "json_schema"}
+    wanted = {"tools": bool(data.get("tools")), "vision": images, "json": json}
+    return frozenset(ability for ability, needed in wanted.items() if needed)
+
+
+def _most_tokens(data: dict[str, Any]) -> int | None:
+    most = data.get("max_completion_tokens", data.get("max_tokens"))
+    return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else None

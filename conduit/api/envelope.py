@@ -1,0 +1,105 @@
+"""One error envelope everywhere, in OpenAI's shape: exceptions become it here and nowhere else."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from conduit.core.errors import (
+    AllModelsFailed,
+    ConduitError,
+    InvalidRequest,
+    LedgerError,
+    NoEligibleModel,
+    NotFound,
+    UpstreamRejected,
+)
+
+
+class RequestTooLarge(ConduitError):
+    """More bytes than this path takes. `actual_size` is what was declared, or as far as it was read."""
+
+    def __init__(self, *, max_size: int, actual_size: int) -> None:
+        super().__init__(f"the body has {actual_size} bytes or more; {max_size} are accepted here")
+        self.max_size, self.actual_size = max_size, actual_size
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What the caller is told."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Beside `error`, at the top level."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+INTERNAL_ERROR = Problem(500, "internal_error", "something went wrong on our side; the request id finds it in the log")
+
+
+def problem_of(error: Exception) -> Problem:
+    """The one table from exceptions to answers. What is not on it is an internal error, without its text."""
+    match error:
+        case InvalidRequest():
+            return Problem(error.status, "invalid_request", str(error), error.param)
+        case RequestTooLarge():
+            sizes = {"max_size": error.max_size, "actual_size": error.actual_size}
+            return Problem(413, "request_too_large", str(error), more=sizes)
+        case NotFound():
+            return Problem(404, "not_found", str(error), error.param)
+        case NoEligibleModel():
+            return Problem(422, "no_eligible_model", str(error), more={"removed": error.removed})
+        case AllModelsFailed():
+            status, code = (504, "upstream_timeout") if error.timed_out else (502, "upstream_error")
+            return Problem(status, code, str(error), more={"attempts": [asdict(a) for a in error.attempts]})
+        case LedgerError():
+            message = "the ledger cannot take this just now; send it again"
+            return Problem(503, "ledger_unavailable", message, headers={"retry-after": "1"})
+        case HTTPException():
+            return _of_http(error)
+        case _:
+            return INTERNAL_ERROR
+
+
+def _of_http(error: HTTPException) -> Problem:
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    message = HTTPStatus(error.status_code).phrase.lower()
+    return Problem(
+        error.status_code, codes.get(error.status_code, "invalid_request"), message, headers=error.headers or {}
+    )
+
+
+def json_response(content: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, status, headers, media_type="application/json")
+
+
+def problem_response(problem: Problem, request_id: str) -> Response:
+    kind = "invalid_request_error" if problem.status < 500 else "api_error"
+    error = {"message": problem.message, "type": kind, "param": problem.param, "code": problem.code}
+    body = {"error": error, "request_id": request_id, **problem.more}
+    return json_response(body, status=problem.status, headers=dict(problem.headers))
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """For Starlette's table of exception handlers."""
+    note = request.scope["conduit.log"]
+    if isinstance(error, UpstreamRejected):
+        note["code"] = "upstream_rejected"
+        return _providers_own(error)
+    problem = problem_of(error)
+    note["code"] = problem.code
+    return problem_response(problem, request.scope["conduit.request_id"])
+
+
+def _providers_own(error: UpstreamRejected) -> Response:
+    """The provider told the caller what is wrong with the request, in OpenAI's shape or its own: passed on as it is."""
+    return Response(error.body, error.status or 400, media_type="application/json")

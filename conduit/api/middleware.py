@@ -1,0 +1,91 @@
+"""The stack around the routes, outermost first: one declared tuple, all plain ASGI."""
+
+import re
+from collections.abc import Sequence
+
+import structlog
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from conduit.api.envelope import INTERNAL_ERROR, RequestTooLarge, problem_of, problem_response
+from conduit.api.sizelimit import SizeLimit
+from conduit.core.config import Settings
+from conduit.core.protocols import Clock, Ids
+
+SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+def middleware(settings: Settings, *, clock: Clock, ids: Ids) -> Sequence[Middleware]:
+    """Request context > size limit > routes."""
+    return (
+        Middleware(RequestContext, clock=clock, ids=ids),
+        Middleware(SizeLimit, small=settings.api_max_request_size, large=settings.api_max_chat_size),
+    )
+
+
+class RequestContext:
+    """Gives each request its id, logs one line when it ends, and is the outermost boundary of errors.
+
+    What is inside may put fields for that line into ``scope["conduit.log"]``; never a prompt, never a secret.
+    """
+
+    def __init__(self, app: ASGIApp, *, clock: Clock, ids: Ids) -> None:
+        self._app, self._clock, self._ids = app, clock, ids
+        self._log = structlog.get_logger("conduit.access")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started_s = self._clock.elapsed_s()
+        request_id = scope["conduit.request_id"] = self._request_id(scope)
+        note = scope["conduit.log"] = {}
+        status = 0
+
+        async def named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append((b"x-request-id", request_id.encode()))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, named)
+        except Exception as error:  # noqa: BLE001  the outermost boundary
+            if status:
+                self._log.error("broke off", request_id=request_id, error=type(error).__name__)
+                raise
+            await self._answer(error, scope, receive, named)
+        finally:
+            self._log.info(
+                "request",
+                request_id=request_id,
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                duration_ms=round((self._clock.elapsed_s() - started_s) * 1e3, 2),
+                **note,
+            )
+
+    def _request_id(self, scope: Scope) -> str:
+        """The caller's own when it is sane, else a new one."""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and SANE_REQUEST_ID.fullmatch(value):
+                return str(value, "ascii")
+        return self._ids.new("req")
+
+    async def _answer(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = problem_of(error) if isinstance(error, RequestTooLarge) else INTERNAL_ERROR
+        scope["conduit.log"]["code"] = problem.code
+        if problem is INTERNAL_ERROR:  # the place, never the text: it may quote a prompt
+            self._log.error("internal error", request_id=scope["conduit.request_id"], where=_place(error))
+        await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)
+
+
+def _place(error: BaseException) -> str:
+    """Type, file and line of where it was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
+    return f"{type(error).__name__} at {place}"

@@ -1,0 +1,207 @@
+"""The routes: each decodes, asks the gateway, and answers. Nothing here decides."""
+
+import asyncio
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from conduit.api.body import chat_ask, json_object, parsed, sent_on, wants_stream
+from conduit.api.envelope import json_response
+from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
+from conduit.api.views import (
+    complete_view,
+    decision_headers,
+    decision_view,
+    decisions_view,
+    feedback_view,
+    models_view,
+    outcome_headers,
+    record_view,
+    stats_view,
+)
+from conduit.assemble import Conduit
+from conduit.bench.estimators import savings
+from conduit.core.decision import Decision, Outcome
+from conduit.core.errors import InvalidRequest, LedgerError, NotFound
+from conduit.core.query import Query
+from conduit.gateway.exchange import Ask
+from conduit.gateway.meter import text_of
+
+RECENT_FOR_SAVINGS = 2000
+MOST_PER_PAGE = 200
+READY_WITHIN_S = 1.0
+
+
+def _conduit(request: Request) -> Conduit:
+    conduit: Conduit = request.app.state.conduit
+    return conduit
+
+
+# ------------------------------------------------------------------ asking
+
+
+async def chat(request: Request) -> Response:
+    conduit = _conduit(request)
+    data = await json_object(request)
+    stream = wants_stream(data)
+    ask = chat_ask(data, default=conduit.preferences, headers=sent_on(request))
+    if stream:
+        return await _streamed(request, ask)
+    done = await conduit.gateway.complete(ask)
+    _note(request, done.decision, done.outcome)
+    headers = outcome_headers(done.decision, done.outcome, durable=done.durable)
+    return Response(done.answer.body, headers=headers, media_type="application/json")
+
+
+async def _streamed(request: Request, ask: Ask) -> Response:
+    begun = await _conduit(request).gateway.stream(ask)
+    _note(request, begun.decision, None, model=begun.model)
+    headers = decision_headers(begun.decision, model=begun.model) | {"cache-control": "no-cache"}
+    return StreamingResponse(begun.frames, headers=headers, media_type="text/event-stream")
+
+
+async def complete(request: Request) -> Response:
+    conduit = _conduit(request)
+    wanted = parsed(CompleteIn, await json_object(request))
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": wanted.prompt}]}
+    needs: frozenset[str] = frozenset()
+    if wanted.result_type == "json":
+        body["response_format"] = {"type": "json_object"}
+        needs = frozenset({"json"})
+    done = await conduit.gateway.complete(Ask(_query(wanted, conduit, needs), body, headers=sent_on(request)))
+    _note(request, done.decision, done.outcome)
+    view = complete_view(
+        done.decision, done.outcome, content=text_of(done.answer.data), query_id=request.scope["conduit.request_id"]
+    )
+    return json_response(view, headers=outcome_headers(done.decision, done.outcome, durable=done.durable))
+
+
+async def route(request: Request) -> Response:
+    conduit = _conduit(request)
+    decision = await conduit.gateway.decide(Ask(_query(parsed(RouteIn, await json_object(request)), conduit), {}))
+    _note(request, decision, None)
+    return json_response(decision_view(decision), headers=decision_headers(decision, model=decision.model))
+
+
+def _query(wanted: RouteIn, conduit: Conduit, needs: frozenset[str] = frozenset()) -> Query:
+    return Query(
+        text=wanted.prompt,
+        requirements=wanted.constraints.requirements(needs),
+        preferences=wanted.wanted(conduit.preferences),
+        user_id=wanted.user_id,
+    )
+
+
+def _note(request: Request, decision: Decision, outcome: Outcome | None, *, model: str | None = None) -> None:
+    """What the access line says beside the HTTP facts."""
+    note = request.scope["conduit.log"]
+    note |= {"decision": decision.id, "model": model or decision.model, "propensity": round(decision.propensity, 4)}
+    if outcome is not None:
+        note |= {
+            "model": outcome.model,
+            "cost_usd": outcome.cost_usd,
+            "output_tokens": outcome.output_tokens,
+            "upstream_ms": round(outcome.latency_s * 1e3, 2),
+            "attempts": len(outcome.attempts),
+        }
+
+
+# ------------------------------------------------------------------ telling
+
+
+async def feedback(request: Request) -> Response:
+    said = parsed(FeedbackIn, await json_object(request))
+    conduit = _conduit(request)
+    settled = await conduit.settler.settle(said.response_id, said.signals())
+    conduit.follower.wake()
+    return json_response(feedback_view(settled))
+
+
+# ------------------------------------------------------------------ looking
+
+
+async def models(request: Request) -> Response:
+    conduit = _conduit(request)
+    return json_response(models_view(conduit.router.catalogue, conduit.started_s))
+
+
+async def stats(request: Request) -> Response:
+    conduit = _conduit(request)
+    totals = await conduit.ledger.totals()
+    recent = await conduit.ledger.recent(limit=RECENT_FOR_SAVINGS)
+    saved = await asyncio.to_thread(savings, recent, conduit.baseline)
+    return json_response(stats_view(totals, saved, baseline=conduit.baseline))
+
+
+async def decisions(request: Request) -> Response:
+    limit = _limit(request.query_params.get("limit", "50"))
+    found = await _conduit(request).ledger.recent(limit=limit, before=request.query_params.get("before"))
+    return json_response(decisions_view(found, limit=limit))
+
+
+async def decision(request: Request) -> Response:
+    name = request.path_params["id"]
+    record = await _conduit(request).ledger.find(name)
+    if record is None:
+        raise NotFound("decision", name, param="id")
+    return json_response(record_view(record))
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text[:6]) <= MOST_PER_PAGE:
+        raise InvalidRequest(f"limit: must be a number from 1 to {MOST_PER_PAGE}", param="limit")
+    return int(text)
+
+
+# ------------------------------------------------------------------ health
+
+
+async def live(request: Request) -> Response:
+    return _health(request, {})
+
+
+async def ready(request: Request) -> Response:
+    """Can this process serve now: does the ledger answer a real query within a second?"""
+    conduit = _conduit(request)
+    try:
+        async with asyncio.timeout(READY_WITHIN_S):
+            await conduit.ledger.check()
+    except (LedgerError, TimeoutError):
+        return _health(request, {"ledger": "unreachable", "models": _some(conduit)})
+    return _health(request, {"ledger": "ok", "models": _some(conduit)})
+
+
+async def startup(request: Request) -> Response:
+    """Has it read its beliefs? It answers nothing at all before."""
+    return _health(request, {"beliefs": "ok"})
+
+
+def _some(conduit: Conduit) -> str:
+    return "ok" if len(conduit.router.catalogue) else "none configured"
+
+
+def _health(request: Request, checks: dict[str, str]) -> Response:
+    healthy = all(state == "ok" for state in checks.values())
+    body = {
+        "status": "healthy" if healthy else "unhealthy",
+        "timestamp": _conduit(request).clock.now_s(),
+        "checks": checks,
+    }
+    return json_response(body, status=200 if healthy else 503)
+
+
+ROUTES = [
+    Route("/v1/chat/completions", chat, methods=["POST"]),
+    Route("/v1/complete", complete, methods=["POST"]),
+    Route("/v1/route", route, methods=["POST"]),
+    Route("/v1/feedback", feedback, methods=["POST"]),
+    Route("/v1/models", models),
+    Route("/v1/stats", stats),
+    Route("/v1/decisions", decisions),
+    Route("/v1/decisions/{id}", decision),
+    Route("/health/live", live),
+    Route("/health/ready", ready),
+    Route("/health/startup", startup),
+]

@@ -1,0 +1,106 @@
+"""What clients send and get, beside OpenAI's own shapes, which pass through: the only place where input is judged."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from conduit.core.query import Preferences, Requirements
+
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=200)]
+_INPUT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Constraints(BaseModel):
+    """Hard requirements: a model that cannot meet them is not asked."""
+
+    model_config = _INPUT
+
+    max_cost: Annotated[Finite, Field(gt=0)] | None = Field(default=None, description="US dollars for this answer.")
+    max_latency: Annotated[Finite, Field(gt=0)] | None = Field(
+        default=None, description="Seconds to the end of the answer."
+    )
+    min_quality: Annotated[Finite, Field(ge=0, le=1)] | None = None
+    preferred_provider: str | None = Field(default=None, max_length=200)
+    allow: Names = []
+    deny: Names = []
+
+    def requirements(self, needs: frozenset[str] = frozenset()) -> Requirements:
+        return Requirements(
+            needs=needs,
+            max_cost_usd=self.max_cost,
+            max_latency_s=self.max_latency,
+            min_quality=self.min_quality,
+            preferred_provider=self.preferred_provider,
+            allow=frozenset(self.allow),
+            deny=frozenset(self.deny),
+        )
+
+
+class Weights(BaseModel):
+    """Explicit preferences: how much quality, cost and latency weigh."""
+
+    model_config = _INPUT
+
+    quality: Annotated[Finite, Field(ge=0, le=1000)] = 1.0
+    cost: Annotated[Finite, Field(ge=0, le=1000)] = 0.0
+    latency: Annotated[Finite, Field(ge=0, le=1000)] = 0.0
+
+
+Preset = Literal["balanced", "quality", "cost", "speed"]
+
+
+class Extension(BaseModel):
+    """The field `conduit` of a chat body (`extra_body` in OpenAI's client): for us, and not sent on."""
+
+    model_config = _INPUT
+
+    constraints: Constraints = Field(default_factory=Constraints)
+    preferences: Preset | Weights | None = None
+
+    def wanted(self, default: Preferences) -> Preferences:
+        match self.preferences:
+            case None:
+                return default
+            case str(name):
+                return Preferences.preset(name)
+            case weights:
+                return Preferences(weights.quality, weights.cost, weights.latency)
+
+
+class RouteIn(Extension):
+    """Body of /v1/route."""
+
+    prompt: str = Field(min_length=1)
+    user_id: str | None = Field(None, max_length=200)
+    context: dict[str, Any] = Field({}, description="The caller's own; kept nowhere, sent nowhere.")
+
+    @field_validator("prompt")
+    @classmethod
+    def _not_blank(cls, prompt: str) -> str:
+        if not prompt.strip():
+            raise ValueError("must not be blank")
+        return prompt
+
+
+class CompleteIn(RouteIn):
+    """Body of /v1/complete."""
+
+    result_type: Literal["text", "json"] = "text"
+
+
+class FeedbackIn(BaseModel):
+    """Body of /v1/feedback: at least one of the signals."""
+
+    model_config = _INPUT
+
+    response_id: str = Field(min_length=1, max_length=200)
+    quality_score: Annotated[Finite, Field(ge=0, le=1)] | None = None
+    user_rating: Annotated[int, Field(ge=1, le=5, strict=True)] | None = None
+    thumbs: Literal["up", "down"] | None = None
+    task_success: Annotated[bool, Field(strict=True)] | None = None
+    met_expectations: Annotated[bool, Field(strict=True)] | None = None
+    comments: str | None = Field(None, max_length=5000)
+
+    def signals(self) -> dict[str, object]:
+        return self.model_dump(exclude={"response_id"}, exclude_none=True)

@@ -1,0 +1,52 @@
+"""uvicorn with a welcome: where it listens, what it offers, one command to try."""
+
+from socket import socket
+
+import uvicorn
+from starlette.applications import Starlette
+
+from conduit.assemble import Conduit
+from conduit.core.catalogue import Price
+
+
+class WelcomingServer(uvicorn.Server):
+    """Says hello when the socket is open, and not before."""
+
+    def __init__(self, app: Starlette, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._state = app.state
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(welcome(self._state.conduit, self.config.host, self.config.port), flush=True)  # noqa: T201
+
+
+def serve(app: Starlette, *, host: str, port: int) -> None:
+    config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=30)
+    WelcomingServer(app, config).run()
+
+
+def welcome(conduit: Conduit, host: str, port: int) -> str:
+    """Fits 80 columns."""
+    shown = "localhost" if host in {"0.0.0.0", "::"} else host  # noqa: S104  it is compared, not bound
+    url = f"http://{shown}:{port}"
+    names = "\n".join(f"  {model.name:<34} {price_line(model.price)}" for model in conduit.router.catalogue)
+    note = "\nThese are simulated. Set OPENAI_API_KEY (or others: see README) for real ones.\n"
+    return f"""
+Conduit listens on {url}
+
+The models that "auto" chooses from, in US dollars per million tokens:
+{names}
+{note if conduit.simulated else ""}
+Try it:
+  curl {url}/v1/chat/completions \\
+    -H 'content-type: application/json' \\
+    -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+"""
+
+
+def price_line(price: Price | None) -> str:
+    if price is None:
+        return "price unknown"
+    return f"{price.input_usd_per_mtok:>7.3f} in  {price.output_usd_per_mtok:>7.3f} out"

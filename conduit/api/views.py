@@ -1,0 +1,140 @@
+"""Values -> what clients see: shapes and headers of answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from conduit.bench.estimators import Estimate
+from conduit.core.catalogue import AUTO, Catalogue
+from conduit.core.decision import Decision, Feedback, Outcome
+from conduit.core.protocols import Record, Totals
+
+
+def models_view(catalogue: Catalogue, created_s: float) -> dict[str, Any]:
+    owners = {AUTO: "conduit"} | {m.name: m.provider for m in catalogue}
+    data = [
+        {"id": name, "object": "model", "created": int(created_s), "owned_by": owner} for name, owner in owners.items()
+    ]
+    return {"object": "list", "data": data, "models": list(owners), "default_model": AUTO}
+
+
+def decision_headers(decision: Decision, *, model: str) -> dict[str, str]:
+    """What is known of an answer before its last byte."""
+    chosen = decision.chosen
+    headers = {
+        "x-conduit-decision": decision.id,
+        "x-conduit-model": model,
+        "x-conduit-propensity": f"{decision.propensity:.6f}",
+    }
+    if chosen.cost_usd is not None:
+        headers["x-conduit-estimated-cost-usd"] = f"{chosen.cost_usd:.8f}"
+    return headers
+
+
+def outcome_headers(decision: Decision, outcome: Outcome, *, durable: bool) -> dict[str, str]:
+    headers = decision_headers(decision, model=outcome.model)
+    if outcome.cost_usd is not None:
+        headers["x-conduit-cost-usd"] = f"{outcome.cost_usd:.8f}"
+    if len(outcome.attempts) > 1:
+        headers["x-conduit-attempts"] = str(len(outcome.attempts))
+    if not durable:
+        headers["x-conduit-degraded"] = "ledger"
+    return headers
+
+
+def decision_view(decision: Decision) -> dict[str, Any]:
+    return {
+        "id": decision.id,
+        "object": "decision",
+        "created": decision.time_s,
+        "model": decision.model,
+        "propensity": decision.propensity,
+        "why": decision.why,
+        "alternatives": decision.alternatives,
+        "candidates": [asdict(c) for c in decision.candidates],
+        "removed": decision.removed,
+        "policy": decision.policy,
+        "routed": decision.routed,
+        "features": decision.features,
+        "domain": decision.domain,
+        "input_tokens": decision.input_tokens,
+        "shadow_price": decision.shadow_price,
+        "user_id": decision.user_id,
+    }
+
+
+def record_view(record: Record) -> dict[str, Any]:
+    outcome, feedback = record.outcome, record.feedback
+    return {
+        **decision_view(record.decision),
+        "outcome": None if outcome is None else _without_id(asdict(outcome)),
+        "feedback": None if feedback is None else _without_id(asdict(feedback)),
+    }
+
+
+def _without_id(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name != "decision_id"}
+
+
+def decisions_view(records: Sequence[Record], *, limit: int) -> dict[str, Any]:
+    """A page; `has_more` says that there may be another from the last id on."""
+    return {"object": "list", "data": [record_view(r) for r in records], "has_more": len(records) == limit}
+
+
+def complete_view(
+    decision: Decision, outcome: Outcome, *, content: str, query_id: str, reasoning: str | None = None
+) -> dict[str, Any]:
+    return {
+        "id": decision.id,
+        "query_id": query_id,
+        "model": outcome.model,
+        "data": {"content": content},
+        "metadata": {
+            "cost": outcome.cost_usd,
+            "latency": outcome.latency_s,
+            "tokens": {"input": outcome.input_tokens, "output": outcome.output_tokens},
+            "routing_confidence": decision.propensity,
+            "reasoning": reasoning or decision.why,
+            "attempts": [asdict(a) for a in outcome.attempts],
+            "response_id": outcome.response_id,
+        },
+    }
+
+
+def feedback_view(feedback: Feedback) -> dict[str, Any]:
+    return {
+        "id": feedback.id,
+        "response_id": feedback.decision_id,
+        "quality": feedback.quality,
+        "revision": feedback.revision,
+        "message": "recorded; it teaches within a second",
+    }
+
+
+def stats_view(totals: Totals, savings: Estimate | None, *, baseline: str) -> dict[str, Any]:
+    ended = totals.answered + totals.failed
+    return {
+        "total_queries": totals.decisions,
+        "total_cost": totals.cost_usd,
+        "unpriced": totals.unpriced,
+        "avg_latency": totals.latency_s,
+        "model_distribution": dict(totals.by_model),
+        "quality_metrics": {
+            "avg_quality": totals.quality,
+            "rated": totals.rated,
+            "success_rate": totals.answered / ended if ended else None,
+        },
+        "savings": savings_view(savings, baseline),
+    }
+
+
+def savings_view(savings: Estimate | None, baseline: str) -> Mapping[str, Any]:
+    if savings is None:
+        return {"against": baseline, "usd_per_request": None, "why": "the baseline was seen too rarely to conclude"}
+    return {
+        "against": baseline,
+        "usd_per_request": savings.value,
+        "interval": [savings.low, savings.high],
+        "level": savings.level,
+        "requests": savings.n,
+    }

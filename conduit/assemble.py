@@ -1,0 +1,167 @@
+"""The one place that knows who implements what."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, Catalogue, Model, Price
+from conduit.core.config import ModelTable, ProviderTable, Settings, make_settings
+from conduit.core.errors import ConfigurationError
+from conduit.core.events import Degraded
+from conduit.core.protocols import Clock, Ledger, Listener
+from conduit.core.query import Preferences
+from conduit.core.router import Router
+from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.gateway.complete import Gateway
+from conduit.gateway.fallback import Breaker
+from conduit.gateway.follow import Follower
+from conduit.gateway.settle import Settler
+from conduit.observability.logs import LogListener
+from conduit.providers.discovery import Declared, ProviderSpec
+from conduit.providers.fleet import Fleet, gather_fleet
+from conduit.stores.memory import MemoryLedger
+from conduit.stores.sql import SqlLedger
+
+
+@dataclass(slots=True)
+class Conduit:
+    """A whole gateway, put together and not yet started."""
+
+    router: Router
+    ledger: Ledger
+    fleet: Fleet
+    gateway: Gateway
+    settler: Settler
+    follower: Follower
+    clock: Clock
+    preferences: Preferences
+    """Of requests that name none."""
+    baseline: str
+    """The model against which savings are counted."""
+    simulated: bool
+    """Whether every model is the sandbox's."""
+    started_s: float
+    _following: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Migrate, come to beliefs, follow. Raises LedgerUnavailable."""
+        await self.ledger.open()
+        await self.follower.rebuild()
+        self._following = asyncio.create_task(self.follower.run())
+
+    async def stop(self) -> None:
+        """Write what is queued, then let go of everything."""
+        if self._following is not None:
+            self._following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._following
+        for provider in self.fleet.providers.values():
+            await provider.close()
+        await self.fleet.session.close()
+        await self.ledger.close()
+
+
+async def assemble(settings: Settings, environ: Mapping[str, str], *, listener: Listener | None = None) -> Conduit:
+    """Raises ConfigurationError that names the setting."""
+    return await _assemble(
+        settings, environ, SqlLedger(settings.database_url.get_secret_value()), listener or LogListener()
+    )
+
+
+async def assemble_demo(*, seed: int) -> Conduit:
+    """The same gateway over the sandbox, with a ledger that is forgotten."""
+    settings = make_settings(file={"sandbox": "on", "sandbox_time_scale": 0, "seed": seed}, environ={})
+    return await _assemble(settings, {}, MemoryLedger(), LogListener())
+
+
+async def _assemble(settings: Settings, environ: Mapping[str, str], ledger: Ledger, listener: Listener) -> Conduit:
+    clock = SystemClock()
+    fleet = await gather_fleet(
+        environ,
+        _declared(settings, environ),
+        sandbox=settings.sandbox,
+        sandbox_time_scale=settings.sandbox_time_scale,
+        now_s=clock.now_s,
+    )
+    for name, why in fleet.silent.items():
+        listener(Degraded("provider", f"{name} did not list its models: {why}"))
+    return put_together(settings, fleet, ledger, clock=clock, listener=listener)
+
+
+def _declared(settings: Settings, environ: Mapping[str, str]) -> Declared:
+    """What conduit.toml says, with the keys that it names."""
+    return Declared(
+        providers=[_provider(name, table, environ) for name, table in settings.providers.items()],
+        models=[_model(table) for table in settings.models],
+    )
+
+
+def _provider(name: str, table: ProviderTable, environ: Mapping[str, str]) -> ProviderSpec:
+    key = environ.get(table.api_key_env) if table.api_key_env else None
+    if table.api_key_env and not key:
+        raise ConfigurationError(f"providers.{name}.api_key_env: {table.api_key_env} is not set")
+    return ProviderSpec(
+        name,
+        table.base_url,
+        key,
+        headers=tuple(table.headers.items()),
+        query=tuple(table.query.items()),
+        prices=table.prices,
+        usage_in_streams=table.usage_in_streams,
+    )
+
+
+def _model(table: ModelTable) -> Model:
+    prices = (table.input_usd_per_mtok, table.output_usd_per_mtok)
+    if prices.count(None) == 1:
+        raise ConfigurationError(
+            f"models: {table.name}: give both input_usd_per_mtok and output_usd_per_mtok, or neither"
+        )
+    price = None if prices[0] is None or prices[1] is None else Price(prices[0], prices[1])
+    abilities = None if table.abilities is None else frozenset(table.abilities)
+    return Model(table.name, table.provider, table.upstream, price, table.context_window, abilities)
+
+
+def put_together(
+    settings: Settings,
+    fleet: Fleet,
+    ledger: Ledger,
+    *,
+    clock: Clock,
+    listener: Listener,
+) -> Conduit:
+    """Everything that is ours, around what is not."""
+    ids, catalogue = TimeOrderedIds(clock), fleet.catalogue
+    router = Router(catalogue, policy=settings.policy, seed=settings.seed, clock=clock, ids=ids)
+    gateway = Gateway(
+        router=router,
+        ledger=ledger,
+        providers=fleet.providers,
+        breaker=Breaker(clock),
+        clock=clock,
+        listener=listener,
+        timeout_s=settings.upstream_timeout_s,
+        attempts=settings.upstream_attempts,
+    )
+    return Conduit(
+        router=router,
+        ledger=ledger,
+        fleet=fleet,
+        gateway=gateway,
+        settler=Settler(ledger=ledger, clock=clock, ids=ids, listener=listener),
+        follower=Follower(ledger=ledger, router=router, listener=listener, interval_s=settings.follow_interval_s),
+        clock=clock,
+        preferences=Preferences.preset(settings.preferences),
+        baseline=_baseline(settings.baseline_model, catalogue),
+        simulated=all(model.provider == "sandbox" for model in catalogue),
+        started_s=clock.now_s(),
+    )
+
+
+def _baseline(named: str | None, catalogue: Catalogue) -> str:
+    """The dearest model, unless one was named."""
+    if named is not None and named not in catalogue:
+        raise ConfigurationError(f"BASELINE_MODEL: no model is called {named!r}; see GET /v1/models")
+    dearest = max(catalogue, key=lambda m: m.cost_usd(TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) or 0.0)
+    return named or dearest.name

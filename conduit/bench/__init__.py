@@ -1,0 +1,1 @@
+"""Proof: routing tables, replay, and estimators of what another policy would have done."""

@@ -1,0 +1,78 @@
+"""The demonstration: the real gateway over the sandbox's models, fed with made-up prompts and honest feedback."""
+
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from conduit.assemble import Conduit
+from conduit.bench.estimators import Estimate, savings
+from conduit.bench.prompts import prompts
+from conduit.core.protocols import Record
+from conduit.core.query import Query
+from conduit.gateway.complete import Completion
+from conduit.gateway.exchange import Ask
+
+WINDOW = 200
+ESTIMATED_EVERY = 50
+
+
+@dataclass(slots=True)
+class Scene:
+    """What is on the screen."""
+
+    baseline: str
+    n: int = 0
+    cost_usd: float = 0.0
+    quality: float = 0.0
+    """Mean over everything so far."""
+    recent: deque[tuple[str, float, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    """(model, quality, cost in US dollars) of the last answers."""
+    first: list[tuple[str, float, float]] = field(default_factory=list)
+    """The same of the first ones, before anything was learned."""
+    saved: Estimate | None = None
+    prompt: str = ""
+    model: str = ""
+    why: str = ""
+
+    def shares(self) -> dict[str, float]:
+        names = [model for model, _, _ in self.recent]
+        return {name: names.count(name) / len(names) for name in sorted(set(names))}
+
+
+async def play(conduit: Conduit, *, seed: int, count: int | None = None) -> AsyncIterator[Scene]:
+    """One scene a prompt: ask, be told how good the answer was, say so, learn."""
+    scene = Scene(conduit.baseline)
+    for prompt in itertools.islice(prompts(seed), count):
+        body = {"messages": [{"role": "user", "content": prompt}]}
+        done = await conduit.gateway.complete(Ask(Query(prompt, preferences=conduit.preferences), body))
+        quality = told_quality(done)
+        await conduit.settler.settle(done.decision.id, {"quality_score": quality})
+        conduit.follower.wake()
+        _note(scene, done, prompt, quality)
+        if scene.n % ESTIMATED_EVERY == 0:
+            scene.saved = savings(await _recent(conduit), conduit.baseline)
+        yield scene
+
+
+async def _recent(conduit: Conduit) -> list[Record]:
+    return list(await conduit.ledger.recent(limit=2000))
+
+
+def told_quality(done: Completion) -> float:
+    """The sandbox says itself how good its answer was."""
+    told = done.answer.data["conduit_sandbox"]
+    assert isinstance(told, dict)
+    return float(told["quality"])
+
+
+def _note(scene: Scene, done: Completion, prompt: str, quality: float) -> None:
+    cost_usd = done.outcome.cost_usd or 0.0
+    scene.n += 1
+    scene.cost_usd += cost_usd
+    scene.quality += (quality - scene.quality) / scene.n
+    scene.prompt, scene.model, scene.why = prompt, done.outcome.model, done.decision.why
+    moment = (done.outcome.model, quality, cost_usd)
+    scene.recent.append(moment)
+    if len(scene.first) < WINDOW:
+        scene.first.append(moment)

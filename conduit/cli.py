@@ -1,0 +1,71 @@
+"""The command line: `conduit serve`, `conduit replay`, `conduit demo`."""
+
+import os
+import sys
+from pathlib import Path
+
+import typer
+
+from conduit.core.errors import ConduitError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Conduit learns which model should answer which prompt.",
+)
+
+
+@app.command()
+def serve(
+    host: str | None = typer.Option(None, help="Address to listen on; API_HOST by default."),
+    port: int | None = typer.Option(None, help="Port to listen on; API_PORT by default."),
+) -> None:
+    """Start the gateway."""
+    from conduit.api.app import create_app, read_environ, read_settings
+    from conduit.api.serve import serve as run
+
+    environ = read_environ()
+    settings = read_settings(environ)
+    run(
+        create_app(settings, environ),
+        host=settings.api_host if host is None else host,
+        port=settings.api_port if port is None else port,
+    )
+
+
+@app.command()
+def replay(
+    table: Path = typer.Argument(help="A routing table: JSON lines, gzipped or not."),
+    policy: str = typer.Option("hierarchical", help="hierarchical, thompson_sampling, uniform or fixed:MODEL."),
+    budget_usd: float | None = typer.Option(None, help="Mean US dollars a request that may be spent."),
+    seed: int = typer.Option(0, help="Of the order of prompts and of every draw."),
+    decisions: Path | None = typer.Option(None, help="Write one JSON line a decision here."),
+    limit: int | None = typer.Option(None, min=1, help="Stop after so many prompts."),
+) -> None:
+    """Replay a routing table with bandit feedback: only the chosen model's outcome is learned from."""
+    from conduit.bench.run_replay import run_replay
+
+    run_replay(table, policy=policy, budget_usd=budget_usd, seed=seed, out=decisions, limit=limit)
+
+
+@app.command()
+def demo(
+    seconds: int = typer.Option(60, min=1, help="How long it plays."),
+    seed: int = typer.Option(0, help="Of the prompts and of every draw."),
+) -> None:
+    """Watch the gateway learn: offline, simulated models, no key."""
+    from conduit.bench.run_demo import run_demo
+
+    run_demo(seconds=seconds, seed=seed)
+
+
+def main() -> None:
+    """Errors of ours are one line, not a traceback."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see api/__init__.py; the commands import numpy when they run
+    try:
+        app()
+    except ConduitError as error:
+        sys.exit(f"conduit: {error}")
+    except BrokenPipeError:
+        sys.exit(141)

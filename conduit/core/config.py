@@ -1,0 +1,135 @@
+"""Settings: every knob, its default, its help. Built by an entrance from mappings that it read; never read from here."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from conduit.core.catalogue import ABILITIES
+from conduit.core.errors import ConfigurationError
+from conduit.core.query import PRESETS
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ProviderTable(BaseModel):
+    """`[providers.NAME]` in conduit.toml: any server that speaks OpenAI's API."""
+
+    model_config = _STRICT
+
+    base_url: str = Field(pattern=r"^https?://\S+$")
+    api_key_env: str | None = None
+    """The environment variable that holds the key; keys are never written in the file."""
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    prices: str | None = None
+    """The provider whose list prices apply, as genai-prices calls it."""
+    usage_in_streams: bool = True
+    """False for a server that refuses `stream_options`: then token counts of streams are estimates."""
+
+
+class ModelTable(BaseModel):
+    """`[[models]]` in conduit.toml."""
+
+    model_config = _STRICT
+
+    name: str = Field(min_length=1, max_length=200)
+    provider: str
+    upstream: str = ""
+    input_usd_per_mtok: Dollars | None = None
+    output_usd_per_mtok: Dollars | None = None
+    context_window: int | None = Field(default=None, gt=0)
+    abilities: list[str] | None = None
+
+    @field_validator("abilities")
+    @classmethod
+    def _known(cls, abilities: list[str] | None) -> list[str] | None:
+        unknown = sorted(set(abilities or ()) - ABILITIES)
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)} is not one of {', '.join(sorted(ABILITIES))}")
+        return abilities
+
+
+class Settings(BaseModel):
+    """What an operator can set. An environment variable is the field's name in capitals."""
+
+    model_config = _STRICT
+
+    api_host: str = Field("0.0.0.0", description="Address that `conduit serve` listens on.")  # noqa: S104  a server in a container
+    api_port: int = Field(8000, ge=0, le=65535, description="Port that `conduit serve` listens on.")
+    api_max_request_size: int = Field(
+        10_000, gt=0, description="Bytes of body accepted by /v1/complete, /v1/route, /v1/feedback."
+    )
+    api_max_chat_size: int = Field(
+        8_000_000, gt=0, description="Bytes of body accepted by /v1/chat/completions and /v1/embeddings."
+    )
+    database_url: SecretStr = Field(
+        SecretStr("sqlite:///conduit.db"),
+        description="The ledger: `sqlite:///path` or `postgresql://user:password@host/name`.",
+    )
+    policy: str = Field(
+        "hierarchical", description="Who chooses: hierarchical, thompson_sampling, uniform, fixed:MODEL."
+    )
+    preferences: str = Field("balanced", description=f"Preset for requests that name none: {', '.join(PRESETS)}.")
+    seed: int | None = Field(None, ge=0, description="Fixes every draw; empty draws afresh at each start.")
+    baseline_model: str | None = Field(
+        None, description="Savings are counted against always asking this model; empty is the dearest."
+    )
+    upstream_timeout_s: float = Field(
+        60.0, gt=0, le=3600, description="Seconds to a model's first byte, and between any two."
+    )
+    upstream_attempts: int = Field(3, ge=1, le=20, description="How many models are asked before a request fails.")
+    follow_interval_s: float = Field(
+        0.25, gt=0, le=60, description="Seconds between looks for what other workers have written."
+    )
+    sandbox: Literal["auto", "on", "off"] = Field(
+        "auto", description="Simulated models: auto offers them when no real model is configured."
+    )
+    sandbox_time_scale: float = Field(
+        0.1, ge=0, le=10, description="Real seconds per simulated second of the sandbox; 0 answers at once."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto is console on a terminal, else JSON."
+    )
+    providers: dict[str, ProviderTable] = Field(
+        {}, description="Servers that speak OpenAI's API (only in conduit.toml)."
+    )
+    models: list[ModelTable] = Field([], description="The catalogue, beside what keys reveal (only in conduit.toml).")
+
+    @field_validator("preferences")
+    @classmethod
+    def _preset(cls, name: str) -> str:
+        if name not in PRESETS:
+            raise ValueError(f"{name!r} is not one of {', '.join(PRESETS)}")
+        return name
+
+
+TABLES = frozenset({"providers", "models"})
+
+
+def make_settings(*, file: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Settings from a parsed conduit.toml and environment variables, which win; empty variables count as unset.
+
+    Raises ConfigurationError that names the setting, where it stands, and what it takes.
+    """
+    from_environ = {
+        name: environ[name.upper()]
+        for name in Settings.model_fields
+        if name not in TABLES and environ.get(name.upper(), "") != ""
+    }
+    try:
+        return Settings.model_validate({**file, **from_environ})
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, from_environ)) from None
+
+
+def _explain(error: ValidationError, from_environ: Mapping[str, str]) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        name = where.upper() if where in from_environ else f"conduit.toml: {where}"
+        remedy = "no such setting; see .env.example" if problem["type"] == "extra_forbidden" else problem["msg"]
+        lines.append(f"{name}: {remedy}")
+    return "\n".join(lines)

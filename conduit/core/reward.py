@@ -1,0 +1,60 @@
+"""Signals and preferences -> utility: the one place where dollars and seconds are weighed against quality."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from conduit.bandits.policy import Vector
+from conduit.core.errors import InvalidRequest
+from conduit.core.query import Preferences
+
+REFERENCE_LATENCY_S = 10.0
+
+
+def penalty(
+    preferences: Preferences,
+    *,
+    cost_usd: Vector,
+    latency_s: Vector,
+    reference_cost_usd: float,
+    shadow_price: float,
+) -> Vector:
+    """(k,) what asking each model takes away from utility, given (k,) its expected cost and latency.
+
+    Linear in dollars, so that a hundredfold price is a hundredfold penalty. The shadow price is in quality per
+    dollar and scales with the caller's own weight of quality, so that presets do not change what a budget means.
+    A cost that is not known (nan) weighs as the dearest known one: unknown is never free.
+    """
+    dollars = np.where(np.isnan(cost_usd), dearest(cost_usd, reference_cost_usd), cost_usd)
+    per_dollar = preferences.cost / reference_cost_usd + preferences.quality * shadow_price
+    seconds = np.where(np.isnan(latency_s), 0.0, latency_s)
+    return dollars * per_dollar + preferences.latency * seconds / REFERENCE_LATENCY_S
+
+
+def dearest(cost_usd: Vector, otherwise: float) -> float:
+    known = cost_usd[~np.isnan(cost_usd)]
+    return float(known.max()) if known.size else otherwise
+
+
+def quality_of(signals: Mapping[str, object]) -> float:
+    """0..1 of what was said of one answer: `quality_score` itself, else the mean of the other signals.
+
+    Raises InvalidRequest when none of them is there.
+    """
+    score = signals.get("quality_score")
+    if isinstance(score, int | float):
+        return float(score)
+    said = [reading(signals[name]) for name, reading in SIGNALS.items() if signals.get(name) is not None]
+    if not said:
+        names = ", ".join(["quality_score", *SIGNALS])
+        raise InvalidRequest(f"nothing here tells quality; give at least one of {names}", param="quality_score")
+    return sum(said) / len(said)
+
+
+SIGNALS: Mapping[str, Callable[[Any], float]] = {
+    "user_rating": lambda stars: (float(stars) - 1.0) / 4.0,
+    "thumbs": lambda thumbs: 1.0 if thumbs == "up" else 0.0,
+    "task_success": float,
+    "met_expectations": float,
+}

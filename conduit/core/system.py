@@ -1,0 +1,47 @@
+"""Time and names: the system's own, and such that always repeat."""
+
+import os
+import time
+
+from conduit.core.protocols import Clock
+
+
+class SystemClock:
+    """Wall time, and a monotonic one."""
+
+    now_s = staticmethod(time.time)
+    elapsed_s = staticmethod(time.perf_counter)
+
+
+class TimeOrderedIds:
+    """48 bits of milliseconds, then 80 random bits (the layout of RFC 9562, UUIDv7, without its version bits)."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+
+    def new(self, prefix: str) -> str:
+        return f"{prefix}_{int(self._clock.now_s() * 1000):012x}{os.urandom(10).hex()}"
+
+
+class StillClock:
+    """Stands until it is moved."""
+
+    def __init__(self, at_s: float = 0.0) -> None:
+        self.at_s = at_s
+
+    def now_s(self) -> float:
+        return self.at_s
+
+    def elapsed_s(self) -> float:
+        return self.at_s
+
+
+class CountingIds:
+    """1, 2, 3 ... of each prefix."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, int] = {}
+
+    def new(self, prefix: str) -> str:
+        self._made[prefix] = self._made.get(prefix, 0) + 1
+        return f"{prefix}_{self._made[prefix]:012x}"

@@ -1,0 +1,185 @@
+"""One request: look, choose, record, call, fall back, settle the outcome."""
+
+from asyncio import CancelledError, Future
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeVar
+
+import orjson
+
+from conduit.core.decision import Decision, Outcome, Status
+from conduit.core.errors import AllModelsFailed, LedgerError, UpstreamError, UpstreamRejected
+from conduit.core.events import Decided, Degraded, Settled
+from conduit.core.protocols import Answer, Call, Clock, Frame, Ledger, Listener, Provider
+from conduit.core.router import Router
+from conduit.gateway.exchange import Ask, Exchange
+from conduit.gateway.fallback import Breaker, first_answer
+from conduit.gateway.lessons import lessons_of_outcome
+from conduit.gateway.meter import Meter
+
+T = TypeVar("T")
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer and how it came about."""
+
+    answer: Answer
+    decision: Decision
+    outcome: Outcome
+    durable: bool
+    """False when the ledger could not take the decision: the answer is given all the same, and says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer that has begun. `frames` is to be read to its end, or closed."""
+
+    frames: AsyncIterator[bytes]
+    decision: Decision
+    model: str
+    attempts: int
+
+
+class Gateway:
+    """Answers requests. `attempts` is how many models are asked before one fails; `timeout_s` is Call.timeout_s."""
+
+    def __init__(
+        self,
+        *,
+        router: Router,
+        ledger: Ledger,
+        providers: Mapping[str, Provider],
+        breaker: Breaker,
+        clock: Clock,
+        listener: Listener,
+        timeout_s: float = 60.0,
+        attempts: int = 3,
+    ) -> None:
+        self._router, self._ledger, self._providers = router, ledger, providers
+        self._breaker, self._clock, self._listener = breaker, clock, listener
+        self._timeout_s, self._attempts = timeout_s, attempts
+
+    async def decide(self, ask: Ask) -> Decision:
+        """Only choose. Durable when this returns; raises LedgerUnavailable when it cannot be."""
+        exchange = self._begin(ask)
+        await exchange.recorded
+        return exchange.decision
+
+    async def complete(self, ask: Ask) -> Completion:
+        """Raises NoEligibleModel, NotFound, AllModelsFailed, UpstreamRejected."""
+        exchange = self._begin(ask)
+
+        async def whole(provider: Provider, call: Call) -> Answer:
+            return await provider.complete(call)
+
+        answer = await self._first(exchange, ask, whole)
+        exchange.meter.read(answer.data)
+        outcome = self._settle(exchange, Status.ANSWERED)
+        return Completion(answer, exchange.decision, outcome, await self._durable(exchange))
+
+    async def stream(self, ask: Ask) -> Stream:
+        """Returns when the first frame is there; raises what `complete` raises until then."""
+        exchange = self._begin(ask)
+
+        async def begun(provider: Provider, call: Call) -> tuple[Frame | None, AsyncGenerator[Frame]]:
+            frames = provider.stream(call)
+            return await anext(frames, None), frames
+
+        first, rest = await self._first(exchange, ask, begun)
+        exchange.first_byte_s = self._clock.elapsed_s() - exchange.started_s
+        return Stream(self._frames(exchange, first, rest), exchange.decision, exchange.model, len(exchange.attempts))
+
+    # -------------------------------------------------------------- the steps
+
+    def _begin(self, ask: Ask) -> Exchange:
+        started_s = self._clock.elapsed_s()
+        if ask.model is None:
+            decision = self._router.choose(ask.query, unavailable=self._breaker.unavailable())
+        else:
+            decision = self._router.assign(ask.query, ask.model)
+        recorded = self._ledger.append(decision)
+        self._listener(Decided(decision))
+        return Exchange(decision, recorded, self._clock, Meter(decision.input_tokens), started_s)
+
+    async def _first(self, exchange: Exchange, ask: Ask, how: Callable[[Provider, Call], Awaitable[T]]) -> T:
+        """The first model that begins to answer, in the decision's order."""
+
+        async def ask_one(name: str) -> T:
+            model = self._router.catalogue[name]
+            call = Call(model, ask.body, self._timeout_s, ask.headers)
+            return await how(self._providers[model.provider], call)
+
+        models = (exchange.decision.model, *exchange.decision.alternatives)[: self._attempts]
+        try:
+            return await first_answer(
+                models, ask_one, attempts=exchange.attempts, breaker=self._breaker, clock=self._clock
+            )
+        except (AllModelsFailed, UpstreamRejected):
+            self._settle(exchange, Status.FAILED)
+            raise
+        except CancelledError:  # the call may have cost money, so it is on record
+            self._settle(exchange, Status.CANCELLED)
+            raise
+
+    async def _frames(
+        self, exchange: Exchange, first: Frame | None, rest: AsyncGenerator[Frame]
+    ) -> AsyncIterator[bytes]:
+        """What the caller gets: the provider's bytes, then ``[DONE]`` once all is durable."""
+        status, frame = Status.CANCELLED, first
+        try:
+            async with aclosing(rest):
+                while frame is not None:
+                    exchange.meter.read(frame.data or {})
+                    if frame.raw:
+                        yield frame.raw
+                    frame = await anext(rest, None)
+            status = Status.ANSWERED
+        except UpstreamError as error:
+            status = Status.FAILED
+            exchange.broke_off(str(error), counts=error.counts)
+            self._breaker.failed(exchange.model)
+            yield _error_frame(error, exchange)
+        finally:
+            self._settle(exchange, status)
+        await self._durable(exchange)
+        yield DONE
+
+    def _settle(self, exchange: Exchange, status: Status) -> Outcome:
+        """Queue what became of it, and what that teaches, behind the decision."""
+        outcome = exchange.outcome(status, self._router.catalogue)
+        exchange.settled = self._ledger.append(outcome, *lessons_of_outcome(exchange.decision, outcome))
+        exchange.settled.add_done_callback(_looked_at)
+        self._listener(Settled(exchange.decision, outcome))
+        return outcome
+
+    async def _durable(self, exchange: Exchange) -> bool:
+        """Wait for the ledger. The outcome is part of the promise: feedback may come at once, to another worker."""
+        try:
+            await exchange.recorded
+            if exchange.settled is not None:
+                await exchange.settled
+        except LedgerError as error:
+            self._listener(Degraded("ledger", type(error).__name__))
+            return False
+        return True
+
+
+def _looked_at(written: Future[None]) -> None:
+    """Nobody may be left to wait for it; the writer itself announces what it loses."""
+    if not written.cancelled():
+        written.exception()
+
+
+def _error_frame(error: UpstreamError, exchange: Exchange) -> bytes:
+    body = {
+        "error": {
+            "message": f"{exchange.model} stopped in mid-answer: {error}",
+            "type": "upstream_error",
+            "param": None,
+            "code": "upstream_error",
+        },
+    }
+    return b"data: " + orjson.dumps(body) + b"\n\n"

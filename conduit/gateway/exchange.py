@@ -1,0 +1,76 @@
+"""One request's own record: the decision, who was asked, what was used, and the outcome that they add up to."""
+
+from asyncio import Future
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from conduit.core.catalogue import Catalogue
+from conduit.core.decision import Attempt, Decision, Outcome, Status
+from conduit.core.protocols import Clock
+from conduit.core.query import Query
+from conduit.gateway.meter import Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What an entrance hands over."""
+
+    query: Query
+    body: Mapping[str, object]
+    """For the provider, as the caller sent it."""
+    model: str | None = None
+    """None: choose one."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """To be sent on."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Grows while the request runs; `outcome` is taken once, at its end."""
+
+    decision: Decision
+    recorded: Future[None]
+    """Done when the decision is in the ledger."""
+    clock: Clock
+    meter: Meter
+    started_s: float
+    attempts: list[Attempt] = field(default_factory=list)
+    first_byte_s: float | None = None
+    settled: Future[None] | None = None
+    """Done when the outcome is in the ledger."""
+
+    @property
+    def model(self) -> str:
+        """Who answers, or who was asked last."""
+        return self.attempts[-1].model if self.attempts else self.decision.model
+
+    def broke_off(self, error: str, *, counts: bool) -> None:
+        """The model that had begun to answer failed in mid-stream."""
+        began = self.attempts.pop()
+        self.attempts.append(Attempt(began.model, self._elapsed_s(), error, counts))
+
+    def outcome(self, status: Status, catalogue: Catalogue) -> Outcome:
+        used = self.attempts and (self.attempts[-1].error is None or self.first_byte_s is not None)
+        meter = self.meter if used else Meter(0)
+        cost = catalogue[self.model].cost_usd(meter.input_tokens, meter.output_tokens) if used else 0.0
+        return Outcome(
+            decision_id=self.decision.id,
+            time_s=self.clock.now_s(),
+            model=self.model,
+            status=status,
+            attempts=tuple(self.attempts),
+            input_tokens=meter.input_tokens if used else None,
+            output_tokens=meter.output_tokens if used else None,
+            measured=meter.measured,
+            cost_usd=cost,
+            latency_s=self._answer_latency_s(),
+            first_byte_s=self.first_byte_s,
+            response_id=meter.response_id,
+        )
+
+    def _answer_latency_s(self) -> float:
+        """Of the model that answered, without the failed ones before it: that is what its latency teaches."""
+        return self._elapsed_s() - sum(a.latency_s for a in self.attempts[:-1])
+
+    def _elapsed_s(self) -> float:
+        return self.clock.elapsed_s() - self.started_s

@@ -1,0 +1,82 @@
+"""Who is asked next when a model fails, and who is left alone for a while."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from conduit.core.decision import Attempt
+from conduit.core.errors import AllModelsFailed, UpstreamError, UpstreamRejected, UpstreamTimeout
+from conduit.core.protocols import Clock
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Health:
+    """One model's recent failures."""
+
+    failures: int = 0
+    closed_until_s: float = 0.0
+    """Nobody is sent there before; then one request probes, and the next failure closes it again."""
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Leaves a model alone after `threshold` failures in a row, for `rest_s`, doubled with each failed probe."""
+
+    clock: Clock
+    threshold: int = 5
+    rest_s: float = 10.0
+    longest_s: float = 300.0
+    _health: dict[str, Health] = field(default_factory=dict)
+
+    def answered(self, model: str) -> None:
+        self._health.pop(model, None)
+
+    def failed(self, model: str) -> None:
+        health = self._health.setdefault(model, Health())
+        health.failures += 1
+        if health.failures >= self.threshold:
+            rest_s = min(self.rest_s * 2.0 ** (health.failures - self.threshold), self.longest_s)
+            health.closed_until_s = self.clock.elapsed_s() + rest_s
+
+    def unavailable(self) -> Mapping[str, str]:
+        """Model -> why nobody is sent there now."""
+        if not self._health:
+            return {}
+        now = self.clock.elapsed_s()
+        return {
+            model: f"unhealthy: {health.failures} failures in a row"
+            for model, health in self._health.items()
+            if health.closed_until_s > now
+        }
+
+
+async def first_answer(
+    models: Sequence[str],
+    ask: Callable[[str], Awaitable[T]],
+    *,
+    attempts: list[Attempt],
+    breaker: Breaker,
+    clock: Clock,
+) -> T:
+    """Ask one after the other; every try is appended to `attempts`, the successful one last.
+
+    Raises AllModelsFailed, or UpstreamRejected when a provider says that the request itself is wrong.
+    """
+    timeouts = 0
+    for model in models:
+        started = clock.elapsed_s()
+        try:
+            answer = await ask(model)
+        except UpstreamError as error:
+            attempts.append(Attempt(model, clock.elapsed_s() - started, str(error), error.counts))
+            if isinstance(error, UpstreamRejected):
+                raise
+            breaker.failed(model)
+            timeouts += isinstance(error, UpstreamTimeout)
+        else:
+            attempts.append(Attempt(model, clock.elapsed_s() - started))
+            breaker.answered(model)
+            return answer
+    raise AllModelsFailed(attempts, timed_out=timeouts == len(attempts) > 0)

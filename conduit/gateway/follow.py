@@ -1,0 +1,61 @@
+"""Beliefs follow the ledger: the one road from what was written to what is believed."""
+
+import asyncio
+from contextlib import suppress
+
+from conduit.core.errors import LedgerError
+from conduit.core.events import Degraded
+from conduit.core.protocols import Ledger, Listener
+from conduit.core.router import Router
+
+AT_ONCE = 500
+"""Observations read at a time: a fold of so many holds the event loop for some ten milliseconds."""
+
+
+class Follower:
+    """Reads what is new, folds it, and renews beliefs off the event loop."""
+
+    def __init__(self, *, ledger: Ledger, router: Router, listener: Listener, interval_s: float) -> None:
+        self._ledger, self._router, self._listener, self._interval_s = ledger, router, listener, interval_s
+        self.position = 0
+        """Of the last observation folded."""
+        self._news = asyncio.Event()
+
+    async def rebuild(self) -> None:
+        """Fold everything that there is: how a process comes to its beliefs. Raises LedgerUnavailable."""
+        while await self._read():
+            pass
+        await asyncio.to_thread(self._router.refresh)
+
+    async def run(self) -> None:
+        """Follow until cancelled; a ledger that is away is announced and awaited."""
+        while True:
+            read = await self._look()
+            if self._router.stale or (read == 0 and self._router.behind):
+                await asyncio.to_thread(self._router.refresh)
+            if read < AT_ONCE:
+                await self._pause()
+
+    def wake(self) -> None:
+        """Something was written by this process: look at once."""
+        self._news.set()
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._interval_s):
+                await self._news.wait()
+        self._news.clear()
+
+    async def _look(self) -> int:
+        try:
+            return await self._read()
+        except LedgerError as error:
+            self._listener(Degraded("follower", type(error).__name__))
+            return 0
+
+    async def _read(self) -> int:
+        rows = await self._ledger.observations(after=self.position, limit=AT_ONCE)
+        for position, observation in rows:
+            self._router.fold(observation)
+            self.position = position
+        return len(rows)

@@ -1,0 +1,1 @@
+"""Those who run models, each behind the same four methods (see core/protocols.py)."""

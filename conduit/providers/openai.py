@@ -1,0 +1,204 @@
+"""Any server that speaks OpenAI's API."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from io import BytesIO
+
+from aiohttp import ClientOSError, ClientPayloadError, ClientResponse, ClientTimeout, ServerDisconnectedError
+from yarl import URL
+
+from conduit.core.errors import ConfigurationError, UpstreamError, UpstreamRejected
+from conduit.core.protocols import Answer, Call, Frame
+from conduit.providers.bounded import read_at_most
+from conduit.providers.failures import own_words, refusal
+from conduit.providers.json_text import decode, encode
+from conduit.providers.reading import StreamReading
+from conduit.providers.session import SharedSession
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_REFUSAL_BYTES = 64 * 1024
+LINGER_S = 0.1
+"""How long to wait for the last bytes after [DONE], without which the connection cannot be used again."""
+LARGE_BODY_BYTES = 512 * 1024
+TOO_DEEP = b'{"error":{"message":"the request is nested too deeply","type":"invalid_request_error"}}'
+
+LOST = (ClientPayloadError, ClientOSError, ServerDisconnectedError)
+"""A connection that broke, in the HTTP client's words."""
+
+Pairs = Iterable[tuple[str, str]]
+Body = Mapping[str, object]
+
+
+class OpenAIProvider:
+    """A `session` that is given stays its giver's to close."""
+
+    def __init__(  # noqa: PLR0913 - what an operator declares of a provider, each with a default
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        *,
+        headers: Pairs = (),
+        query: Pairs = (),
+        usage_in_streams: bool = True,
+        session: SharedSession | None = None,
+    ) -> None:
+        self._base = _base(base_url, query)
+        self._headers = _headers(self._base, api_key, headers)
+        self._usage_in_streams = usage_in_streams
+        self._session = session or SharedSession()
+        self._owns_session = session is None
+
+    async def complete(self, call: Call) -> Answer:
+        return await self._whole("chat/completions", call, _is_completion)
+
+    async def embed(self, call: Call) -> Answer:
+        return await self._whole("embeddings", call, _is_embedding)
+
+    async def stream(self, call: Call) -> AsyncGenerator[Frame, None]:
+        body, injected = (
+            _asking_for_usage(call.body) if self._usage_in_streams else (_without_options(call.body), False)
+        )
+        reading = StreamReading(hide_usage=injected)
+        async with self._exchange("chat/completions", call, body) as response:
+            if response.content_type != "text/event-stream":
+                raise UpstreamError("garbage")
+            with suppress(*LOST):  # what was said before tells whether anything is missing
+                async for chunk in response.content.iter_any():
+                    for frame in reading.feed(chunk):
+                        yield frame
+                    if reading.done:
+                        break
+            reading.finish()
+            await _linger(response)
+
+    async def close(self) -> None:
+        if self._owns_session:
+            await self._session.close()
+
+    async def _whole(self, path: str, call: Call, is_sound: Callable[[Body], bool]) -> Answer:
+        async with self._exchange(path, call, call.body) as response:
+            body = await read_at_most(response, MAX_ANSWER_BYTES + 1)
+        if len(body) > MAX_ANSWER_BYTES:
+            raise UpstreamError("answer too long")
+        data = decode(body)
+        if not is_sound(data):
+            raise UpstreamError("garbage")
+        return Answer(body, data)
+
+    @asynccontextmanager
+    async def _exchange(self, path: str, call: Call, body: Body) -> AsyncIterator[ClientResponse]:
+        """One successful response, whose connection is closed at once when reading it is given up."""
+        sent = _encoded({**body, "model": call.model.upstream_name})
+        with own_words("connection reset"):
+            response = await self._send(path, call, sent)
+        try:
+            with own_words("broke off"):
+                await _check_status(response)
+                yield response
+        except BaseException:
+            response.close()
+            raise
+        response.release()
+
+    async def _send(self, path: str, call: Call, body: bytes) -> ClientResponse:
+        # The clock around it all also ends a server that accepts the connection and never reads the request.
+        async with asyncio.timeout(call.timeout_s):
+            return await self._session.open().post(
+                self._base.joinpath(path).with_query(self._base.query),
+                # A large body in one piece would hold the event loop.
+                data=BytesIO(body) if len(body) > LARGE_BODY_BYTES else body,
+                headers={**_lowered(call.headers.items()), **self._headers},
+                allow_redirects=False,
+                timeout=ClientTimeout(total=None, sock_read=call.timeout_s),
+            )
+
+
+# ------------------------------------------------------------------ what is sent
+
+
+def _base(base_url: str, query: Pairs) -> URL:
+    """Raises ConfigurationError, which does not repeat the address: it may hold a password."""
+    try:
+        url = URL(base_url.rstrip("/"))
+    except ValueError:
+        raise ConfigurationError("base_url of a provider is not a URL; use https://host/v1") from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigurationError("base_url of a provider is not a full URL; use https://host/v1")
+    return url.extend_query(list(query))
+
+
+def _headers(base: URL, api_key: str | None, more: Pairs) -> dict[str, str]:
+    """Raises ConfigurationError for what cannot stand in a header."""
+    headers = {"content-type": "application/json", **_lowered(more)}
+    key = (api_key or "").strip()
+    # aiohttp sends an address's user and password itself, and refuses a second Authorization.
+    if key and base.user is None:
+        headers.setdefault("authorization", f"Bearer {key}")
+    for name, value in headers.items():
+        if not (name.isascii() and name.isprintable() and value.isprintable()):
+            raise ConfigurationError("api_key or headers of a provider hold a character that no header may hold")
+    return headers
+
+
+def _lowered(pairs: Pairs) -> dict[str, str]:
+    return {name.lower(): value for name, value in pairs}
+
+
+def _encoded(body: Body) -> bytes:
+    try:
+        return encode(body)
+    except RecursionError:
+        raise UpstreamRejected("nested too deeply", status=400, body=TOO_DEEP) from None
+
+
+def _asking_for_usage(body: Body) -> tuple[Body, bool]:
+    """The body that asks for usage at the end of the stream, and whether the caller had not."""
+    options = body.get("stream_options") or {}
+    if not isinstance(options, dict) or options.get("include_usage") is True:
+        return body, False
+    return {**body, "stream_options": {**options, "include_usage": True}}, True
+
+
+def _without_options(body: Body) -> Body:
+    """A server that does not know `stream_options` refuses them, and so the whole request."""
+    return {name: value for name, value in body.items() if name != "stream_options"}
+
+
+# ------------------------------------------------------------------ what comes back
+
+
+async def _check_status(response: ClientResponse) -> None:
+    """Raises what an unsuccessful status means. A refusal's text is worth having, but its status stands without it."""
+    if 200 <= response.status < 300:
+        return
+    body = b""
+    with suppress(TimeoutError, *LOST):
+        body = await read_at_most(response, MAX_REFUSAL_BYTES)
+    raise refusal(response.status, body)
+
+
+async def _linger(response: ClientResponse) -> None:
+    try:
+        async with asyncio.timeout(LINGER_S):
+            await read_at_most(response, MAX_REFUSAL_BYTES)
+    except (TimeoutError, *LOST):
+        response.close()
+
+
+def _is_completion(data: Body) -> bool:
+    choices = data.get("choices")
+    return (
+        isinstance(choices, list)
+        and bool(choices)
+        and all(isinstance(choice, dict) and isinstance(choice.get("message"), dict) for choice in choices)
+    )
+
+
+def _is_embedding(data: Body) -> bool:
+    vectors = data.get("data")
+    return (
+        isinstance(vectors, list)
+        and bool(vectors)
+        and all(isinstance(vector, dict) and isinstance(vector.get("embedding"), list | str) for vector in vectors)
+    )

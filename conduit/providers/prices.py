@@ -1,0 +1,28 @@
+"""List prices, from the table that genai-prices bundles."""
+
+from datetime import datetime
+
+from conduit.core.catalogue import Price
+
+SAMPLE_TOKENS = 1000
+"""A plain request: small enough for the first of a price's tiers."""
+
+
+def list_price(provider_id: str, model_ref: str, at: datetime) -> Price | None:
+    """None when the table does not know the model, or says nothing that costs: unknown is never free."""
+    # Imported here because it takes 0.15 s and an HTTP client, which the sandbox does without.
+    from genai_prices import Usage
+    from genai_prices.data_snapshot import get_snapshot
+
+    def usd_per_mtok(usage: Usage) -> float:
+        calculation = get_snapshot().calc(usage, model_ref, provider_id, None, at)
+        return float(calculation.total_price) * 1e6 / SAMPLE_TOKENS
+
+    try:
+        asked, answered = (
+            usd_per_mtok(Usage(input_tokens=SAMPLE_TOKENS)),
+            usd_per_mtok(Usage(output_tokens=SAMPLE_TOKENS)),
+        )
+    except (LookupError, ValueError):
+        return None
+    return Price(asked, answered) if asked + answered > 0 else None

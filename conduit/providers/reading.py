@@ -1,0 +1,58 @@
+"""A chat stream's bytes into frames, and whether it came to its end."""
+
+from collections.abc import Iterator, Mapping
+
+from conduit.core.errors import UpstreamError
+from conduit.core.protocols import Frame
+from conduit.providers.json_text import decode
+from conduit.providers.sse import Event, Splitter
+
+DONE = b"[DONE]"
+
+
+class StreamReading:
+    """Feed it chunks until `done`, then `finish`. Raises UpstreamError for errors told within the stream."""
+
+    def __init__(self, *, hide_usage: bool) -> None:
+        self.done = False
+        self._hide_usage = hide_usage
+        self._splitter = Splitter()
+        self._finished: dict[object, bool] = {}
+
+    def feed(self, chunk: bytes) -> Iterator[Frame]:
+        for event in self._splitter.feed(chunk):
+            if self._is_done(event):
+                return
+            yield self._frame(event)
+
+    def finish(self) -> None:
+        """Raises UpstreamError unless the stream said [DONE], or (some servers never do) all its choices finished."""
+        rest = self._splitter.finish()
+        if self.done or (rest is not None and self._is_done(rest)):
+            return
+        if not self._finished or not all(self._finished.values()):
+            raise UpstreamError("broke off")
+
+    def _is_done(self, event: Event) -> bool:
+        self.done = event.data is not None and event.data.strip() == DONE
+        return self.done
+
+    def _frame(self, event: Event) -> Frame:
+        if not event.data:
+            return Frame(event.raw, None)
+        data = decode(event.data)
+        if data.get("error") or data.get("object") == "error":
+            raise UpstreamError("error in stream")
+        choices = _choices(data)
+        for choice in choices:
+            index = choice.get("index", 0)
+            self._finished[index] = self._finished.get(index, False) or choice.get("finish_reason") is not None
+        only_usage = not choices and data.get("usage") is not None
+        return Frame(b"" if only_usage and self._hide_usage else event.raw, data)
+
+
+def _choices(data: Mapping[str, object]) -> list[Mapping[str, object]]:
+    choices = data.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise UpstreamError("garbage")
+    return choices

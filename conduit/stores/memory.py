@@ -1,0 +1,112 @@
+"""The ledger in memory: for the library, for tests and for replay. It is gone with the process."""
+
+from asyncio import Future, get_running_loop
+from bisect import bisect_left, insort
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import islice
+
+from conduit.core.decision import Decision, Feedback, Observation, Outcome, Status
+from conduit.core.errors import LedgerConflict, LedgerUnavailable
+from conduit.core.protocols import Entry, Record, Totals
+from conduit.stores.writer import Listener, Receipt, nobody
+
+
+class MemoryLedger:
+    """The same promises as the ledger in a database, except that nothing survives."""
+
+    def __init__(self, *, listener: Listener = nobody) -> None:
+        self._listener = listener
+        self._taken: set[Hashable] = set()
+        self._ids: list[str] = []
+        self._decisions: dict[str, Decision] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._feedback: dict[str, Feedback] = {}
+        self._answers: dict[str, list[str]] = {}
+        self._observations: list[Observation] = []
+        self._closed = False
+
+    async def open(self) -> None:
+        self._closed = False
+
+    def append(self, *entries: Entry, power_safe: bool = False) -> Future[None]:  # noqa: ARG002 - no power cut is survived
+        receipt = Receipt(loop=get_running_loop(), listener=self._listener)
+        names = [name for entry in entries for name in _names(entry)]
+        if self._closed:
+            receipt.fail(LedgerUnavailable("the ledger is not open"))
+        elif len(set(names)) < len(names) or not self._taken.isdisjoint(names):
+            receipt.fail(LedgerConflict("somebody wrote that entry before"))
+        else:
+            self._taken.update(names)
+            for entry in entries:
+                self._keep(entry)
+            receipt.fulfil()
+        return receipt
+
+    async def find(self, name: str) -> Record | None:
+        known = [name] if name in self._decisions else [i for i in self._answers.get(name, ()) if i in self._decisions]
+        return self._record(max(known)) if known else None
+
+    async def recent(self, *, limit: int, before: str | None = None) -> Sequence[Record]:
+        end = len(self._ids) if before is None else bisect_left(self._ids, before)
+        return [self._record(name) for name in reversed(self._ids[max(0, end - limit) : end])]
+
+    async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
+        numbered = enumerate(islice(self._observations, after, None), after + 1)
+        return list(islice(((n, o) for n, o in numbered if o.decision_id in self._decisions), limit))
+
+    async def totals(self) -> Totals:
+        outcomes = self._outcomes.values()
+        answers = [outcome for outcome in outcomes if outcome.status is Status.ANSWERED]
+        models = [outcome.model for outcome in answers]
+        ratings = [feedback.quality for feedback in self._feedback.values()]
+        return Totals(
+            decisions=len(self._decisions),
+            answered=len(answers),
+            failed=sum(outcome.status is Status.FAILED for outcome in outcomes),
+            cost_usd=sum(outcome.cost_usd or 0.0 for outcome in outcomes),
+            unpriced=sum(outcome.cost_usd is None for outcome in answers),
+            latency_s=sum(outcome.latency_s for outcome in answers) / (len(answers) or 1),
+            by_model={model: models.count(model) for model in sorted(set(models))},
+            rated=len(ratings),
+            quality=sum(ratings) / len(ratings) if ratings else None,
+        )
+
+    async def check(self) -> None:
+        if self._closed:
+            raise LedgerUnavailable("the ledger is not open")
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _record(self, name: str) -> Record:
+        return Record(self._decisions[name], self._outcomes.get(name), self._feedback.get(name))
+
+    def _keep(self, entry: Entry) -> None:
+        match entry:
+            case Decision():
+                self._decisions[entry.id] = entry
+                insort(self._ids, entry.id)
+            case Outcome():
+                self._outcomes[entry.decision_id] = entry
+                if entry.response_id is not None:
+                    self._answers.setdefault(entry.response_id, []).append(entry.decision_id)
+            case Feedback():
+                latest = self._feedback.get(entry.decision_id)
+                if latest is None or latest.revision < entry.revision:
+                    self._feedback[entry.decision_id] = entry
+            case Observation():
+                self._observations.append(entry)
+
+
+def _names(entry: Entry) -> Iterator[Hashable]:
+    """What nobody else may be called."""
+    match entry:
+        case Decision():
+            yield "decision", entry.id
+        case Outcome():
+            yield "outcome", entry.decision_id
+        case Feedback():
+            yield "feedback", entry.id
+            yield "revision", entry.decision_id, entry.revision
+        case Observation():
+            pass

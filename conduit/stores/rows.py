@@ -1,0 +1,164 @@
+"""Entries to rows and back, exactly."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+from sqlalchemy import Table
+
+from conduit.bandits.policy import Vector
+from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Observation, Outcome, Status
+from conduit.core.protocols import Entry
+from conduit.stores.tables import decisions, feedback, observations, outcomes
+
+Row = dict[str, object]
+
+CANDIDATE = ("model", "probability", "utility", "quality", "quality_sd", "cost_usd", "latency_s")
+ATTEMPT = ("model", "latency_s", "error", "counts")
+
+
+def row(entry: Entry) -> tuple[Table, Row]:
+    """Where an entry is kept, and as what."""
+    match entry:
+        case Decision():
+            return decisions, _decision(entry)
+        case Outcome():
+            return outcomes, _outcome(entry)
+        case Feedback():
+            return feedback, _feedback(entry)
+        case Observation():
+            return observations, _observation(entry)
+
+
+def text(value: str) -> str:
+    """PostgreSQL keeps no NUL, and UTF-8 no half of a surrogate pair; neither means anything in a name."""
+    if value.isascii():
+        return value.replace("\0", "\ufffd")
+    return value.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+# ------------------------------------------------------------------ there
+
+
+def _decision(decision: Decision) -> Row:
+    return {
+        "id": text(decision.id),
+        "time_s": decision.time_s,
+        "model": text(decision.model),
+        "propensity": decision.propensity,
+        "candidates": _columns(decision.candidates, CANDIDATE),
+        "removed": _json(decision.removed),
+        "why": text(decision.why),
+        "policy": decision.policy,
+        "routed": decision.routed,
+        "context": decision.context.astype("<f4").tobytes(),
+        "features": decision.features,
+        "domain": decision.domain,
+        "input_tokens": decision.input_tokens,
+        "shadow_price": decision.shadow_price,
+        "key_id": _text_or_none(decision.key_id),
+        "user_id": _text_or_none(decision.user_id),
+    }
+
+
+def _outcome(outcome: Outcome) -> Row:
+    return {
+        "decision_id": text(outcome.decision_id),
+        "time_s": outcome.time_s,
+        "model": text(outcome.model),
+        "status": outcome.status.value,
+        "attempts": _columns(outcome.attempts, ATTEMPT),
+        "input_tokens": outcome.input_tokens,
+        "output_tokens": outcome.output_tokens,
+        "measured": outcome.measured,
+        "cost_usd": outcome.cost_usd,
+        "latency_s": outcome.latency_s,
+        "first_byte_s": outcome.first_byte_s,
+        "response_id": _text_or_none(outcome.response_id),
+    }
+
+
+def _feedback(given: Feedback) -> Row:
+    return {
+        "id": text(given.id),
+        "decision_id": text(given.decision_id),
+        "revision": given.revision,
+        "time_s": given.time_s,
+        "quality": given.quality,
+        "signals": _json(given.signals),
+    }
+
+
+def _observation(observation: Observation) -> Row:
+    return {
+        "decision_id": text(observation.decision_id),
+        "model": text(observation.model),
+        "time_s": observation.time_s,
+        "weight": observation.weight,
+        "quality": observation.quality,
+        "output_tokens": observation.output_tokens,
+        "latency_s": observation.latency_s,
+        "cost_usd": observation.cost_usd,
+    }
+
+
+def _text_or_none(value: str | None) -> str | None:
+    return None if value is None else text(value)
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _columns(values: Sequence[object], fields: Sequence[str]) -> str:
+    """Values by field, so that a name is written once and a later field is read as its default in older rows."""
+    return _json({field: [getattr(value, field) for value in values] for field in fields})
+
+
+# ------------------------------------------------------------------ and back
+
+
+def decision(row: Sequence[Any]) -> Decision:
+    """Of the columns of `decisions`."""
+    id_, time_s, model, propensity, candidates, removed, why, policy, routed, blob, *rest = row
+    return Decision(
+        id_,
+        time_s,
+        model,
+        propensity,
+        tuple(Candidate(**c) for c in _values(candidates)),
+        orjson.loads(removed),
+        why,
+        policy,
+        routed,
+        context(blob),
+        *rest,
+    )
+
+
+def outcome(row: Sequence[Any]) -> Outcome:
+    """Of the columns of `outcomes`."""
+    decision_id, time_s, model, status, attempts, *rest = row
+    return Outcome(decision_id, time_s, model, Status(status), tuple(Attempt(**a) for a in _values(attempts)), *rest)
+
+
+def given(row: Sequence[Any]) -> Feedback:
+    """Of the columns of `feedback`."""
+    id_, decision_id, revision, time_s, quality, signals = row
+    return Feedback(id_, decision_id, revision, time_s, quality, orjson.loads(signals))
+
+
+def observation(row: Sequence[Any]) -> tuple[int, Observation]:
+    """Of the columns of `observations`, and of the context and features of its decision."""
+    position, decision_id, model, *rest, blob, features = row
+    return position, Observation(decision_id, model, context(blob), features, *rest)
+
+
+def context(blob: bytes) -> Vector:
+    return np.frombuffer(blob, dtype="<f4").astype(np.float64)
+
+
+def _values(columns: str) -> list[Mapping[str, Any]]:
+    by_field: dict[str, list[Any]] = orjson.loads(columns)
+    return [dict(zip(by_field, values, strict=True)) for values in zip(*by_field.values(), strict=True)]

@@ -1,0 +1,83 @@
+"""The ledger in SQLite or PostgreSQL."""
+
+from asyncio import Future
+from collections.abc import Sequence
+from functools import partial
+
+from conduit.core.decision import Observation
+from conduit.core.errors import ConduitError, ConfigurationError
+from conduit.core.protocols import Entry, Record, Totals
+from conduit.stores import migrate, queries
+from conduit.stores.address import File, address
+from conduit.stores.database import Database, T, Work
+from conduit.stores.postgresql import ServerDatabase
+from conduit.stores.sqlite import FileDatabase
+from conduit.stores.translation import DRIVER_ERRORS, in_our_words, meaning, misconfigured
+from conduit.stores.writer import Append, Listener, Writer, nobody
+
+
+class SqlLedger:
+    """`url` is sqlite:///path or postgresql://user:password@host/database; `listener` is told of entries that were lost
+    while nobody waited for them."""
+
+    def __init__(self, url: str, *, listener: Listener = nobody, busy_timeout_s: float = 5.0) -> None:
+        self._address = address(url)
+        self._database: Database = (
+            FileDatabase(self._address.path, busy_timeout_s=busy_timeout_s)
+            if isinstance(self._address, File)
+            else ServerDatabase(self._address.dsn)
+        )
+        self._writer = Writer(self._commit, listener)
+
+    async def open(self) -> None:
+        """May be called again after it failed. Raises ConfigurationError when waiting cannot help."""
+        refusal = await self._refusal()
+        if refusal is not None:
+            await self._database.close()
+            raise refusal
+        self._writer.start()
+
+    def append(self, *entries: Entry, power_safe: bool = False) -> Future[None]:
+        return self._writer.append(entries, power_safe=power_safe)
+
+    async def find(self, name: str) -> Record | None:
+        return await self._read(partial(queries.find, name=name))
+
+    async def recent(self, *, limit: int, before: str | None = None) -> Sequence[Record]:
+        return await self._read(partial(queries.recent, limit=limit, before=before))
+
+    async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
+        return await self._read(partial(queries.observed, after=after, limit=limit))
+
+    async def totals(self) -> Totals:
+        return await self._read(queries.totals)
+
+    async def check(self) -> None:
+        await self._read(queries.check)
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._database.close()
+
+    async def _refusal(self) -> ConduitError | None:
+        """Why the database cannot be used, if it cannot; without the driver's error, not even as a context."""
+        try:
+            await self._database.prepare()
+            await migrate.migrate(self._database)
+        except ConfigurationError as error:
+            return error
+        except DRIVER_ERRORS as error:
+            reason = misconfigured(error)
+            return ConfigurationError(f"DATABASE_URL: {self._address} {reason}") if reason else meaning(error)
+        return None
+
+    async def _read(self, work: Work[T]) -> T:
+        with in_our_words():
+            return await self._database.read(work)
+
+    async def _commit(self, batch: Sequence[Append]) -> None:
+        entries = [entry for append in batch for entry in append.entries]
+        with in_our_words():
+            await self._database.write(
+                partial(queries.write, entries=entries), power_safe=any(append.power_safe for append in batch)
+            )

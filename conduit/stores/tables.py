@@ -1,0 +1,95 @@
+"""The four tables of the ledger. Columns stand in the order of the fields of the values that they keep."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA = "conduit"
+"""On PostgreSQL, where other people's tables may live beside ours. SQLite has the file to itself."""
+
+# Ids are sorted by time, byte by byte: a language's collation would sort them otherwise.
+TEXT = String().with_variant(Text(collation="C"), "postgresql")
+COUNT = BigInteger()
+POSITION = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData()
+
+# No foreign keys: two processes write to one database, and an outcome may be there before its decision.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("time_s", Double, nullable=False),
+    Column("model", TEXT, nullable=False),
+    Column("propensity", Double, nullable=False),
+    Column("candidates", TEXT, nullable=False),
+    Column("removed", TEXT, nullable=False),
+    Column("why", TEXT, nullable=False),
+    Column("policy", TEXT, nullable=False),
+    Column("routed", Boolean, nullable=False),
+    Column("context", LargeBinary, nullable=False),
+    Column("features", TEXT, nullable=False),
+    Column("domain", TEXT, nullable=False),
+    Column("input_tokens", COUNT, nullable=False),
+    Column("shadow_price", Double, nullable=False),
+    Column("key_id", TEXT),
+    Column("user_id", TEXT),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("decision_id", TEXT, primary_key=True),
+    Column("time_s", Double, nullable=False),
+    Column("model", TEXT, nullable=False),
+    Column("status", TEXT, nullable=False),
+    Column("attempts", TEXT, nullable=False),
+    Column("input_tokens", COUNT),
+    Column("output_tokens", COUNT),
+    Column("measured", Boolean, nullable=False),
+    Column("cost_usd", Double),
+    Column("latency_s", Double, nullable=False),
+    Column("first_byte_s", Double),
+    Column("response_id", TEXT),
+    Index("outcomes_response_id", "response_id"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("decision_id", TEXT, nullable=False),
+    Column("revision", COUNT, nullable=False),
+    Column("time_s", Double, nullable=False),
+    Column("quality", Double, nullable=False),
+    Column("signals", TEXT, nullable=False),
+    UniqueConstraint("decision_id", "revision", name="feedback_revision"),
+)
+
+# Context and features are the decision's: an observation only names it.
+observations = Table(
+    "observations",
+    metadata,
+    Column("position", POSITION, primary_key=True, autoincrement=True),
+    Column("decision_id", TEXT, nullable=False),
+    Column("model", TEXT, nullable=False),
+    Column("time_s", Double, nullable=False),
+    Column("weight", Double, nullable=False),
+    Column("quality", Double),
+    Column("output_tokens", Double),
+    Column("latency_s", Double),
+    Column("cost_usd", Double),
+    # AUTOINCREMENT: a position is never given twice, not even after somebody deleted the last row.
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,5 @@
+"""For all tests."""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: see conduit/api/__init__.py

@@ -1,0 +1,290 @@
+"""What every ledger promises, whatever it is made of."""
+
+import asyncio
+
+import pytest
+
+from conduit.core.decision import Status
+from conduit.core.errors import LedgerConflict, LedgerUnavailable
+from conduit.core.protocols import Ledger
+from tests.unit.stores.entries import CONTEXT, decision, feedback, name, observation, outcome, plain
+
+# ------------------------------------------------------------------ what goes in comes out
+
+
+async def test_a_whole_record_comes_back_as_it_was(ledger: Ledger) -> None:
+    await ledger.append(decision())
+    await ledger.append(outcome(), observation(), power_safe=True)
+    await ledger.append(feedback())
+    record = await ledger.find(name(1))
+    assert record is not None
+    assert plain(record.decision) == plain(decision())
+    assert record.outcome == outcome()
+    assert record.feedback == feedback()
+
+
+async def test_what_is_not_known_comes_back_as_none(ledger: Ledger) -> None:
+    bare = decision(key_id=None, user_id=None, candidates=(), removed={})
+    silent = outcome(
+        status=Status.CANCELLED,
+        attempts=(),
+        input_tokens=None,
+        output_tokens=None,
+        cost_usd=None,
+        first_byte_s=None,
+        response_id=None,
+    )
+    await ledger.append(bare, silent)
+    record = await ledger.find(name(1))
+    assert record is not None
+    assert plain(record.decision) == plain(bare)
+    assert record.outcome == silent
+    assert record.feedback is None
+
+
+async def test_a_decision_is_found_before_anything_came_of_it(ledger: Ledger) -> None:
+    await ledger.append(decision())
+    record = await ledger.find(name(1))
+    assert record is not None
+    assert (record.outcome, record.feedback) == (None, None)
+
+
+async def test_the_latest_revision_is_the_one_that_counts(ledger: Ledger) -> None:
+    await ledger.append(decision())
+    await ledger.append(feedback(revision=2, quality=0.1))
+    await ledger.append(feedback(revision=1, quality=0.9))
+    record = await ledger.find(name(1))
+    assert record is not None
+    assert record.feedback == feedback(revision=2, quality=0.1)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "日本", "' OR 1=1 --", "\x1b[31m"])
+async def test_any_text_of_a_stranger_can_be_kept_and_asked_for(ledger: Ledger, text: str) -> None:
+    await ledger.append(decision(user_id=text), outcome(response_id=text))
+    record = await ledger.find(text)
+    assert record is not None
+    assert await ledger.find(text + "?") is None
+    assert await ledger.recent(limit=1, before=text) is not None
+
+
+# ------------------------------------------------------------------ appending
+
+
+async def test_an_append_is_queued_at_once_and_done_later(ledger: Ledger) -> None:
+    receipts = [ledger.append(decision(number)) for number in range(50)]
+    await asyncio.gather(*receipts)
+    assert (await ledger.totals()).decisions == 50
+
+
+async def test_an_append_of_nothing_is_done(ledger: Ledger) -> None:
+    await ledger.append()
+
+
+async def test_entries_of_one_process_keep_their_order(ledger: Ledger) -> None:
+    await ledger.append(decision())
+    receipts = [ledger.append(observation(weight=float(k)), observation(weight=k + 0.5)) for k in range(400)]
+    await asyncio.gather(*receipts)
+    seen = await ledger.observations(after=0, limit=10_000)
+    assert [o.weight for _, o in seen] == [k / 2 for k in range(800)]
+
+
+@pytest.mark.parametrize("entry", [decision(), outcome(), feedback(), feedback(id="another")])
+async def test_an_entry_is_written_once(ledger: Ledger, entry: object) -> None:
+    await ledger.append(decision(), outcome(), feedback())
+    with pytest.raises(LedgerConflict):
+        await ledger.append(entry)  # type: ignore[arg-type]
+
+
+async def test_an_append_that_contradicts_itself_is_a_conflict(ledger: Ledger) -> None:
+    with pytest.raises(LedgerConflict):
+        await ledger.append(decision(), outcome(), decision())
+    assert await ledger.find(name(1)) is None
+
+
+async def test_an_append_is_all_or_nothing(ledger: Ledger) -> None:
+    await ledger.append(decision(1), feedback(1))
+    with pytest.raises(LedgerConflict):
+        await ledger.append(decision(2), observation(1), feedback(1, id="another"))
+    assert await ledger.find(name(2)) is None
+    assert await ledger.observations(after=0, limit=10) == []
+
+
+async def test_a_conflict_is_the_guilty_ones_alone(ledger: Ledger) -> None:
+    await ledger.append(decision(7), decision(40))
+    receipts = [ledger.append(decision(number), observation(number)) for number in range(60)]
+    fates = await asyncio.gather(*receipts, return_exceptions=True)
+    assert [number for number, fate in enumerate(fates) if fate is not None] == [7, 40]
+    assert all(isinstance(fates[number], LedgerConflict) for number in (7, 40))
+    seen = [o.decision_id for _, o in await ledger.observations(after=0, limit=100)]
+    assert seen == [name(number) for number in range(60) if number not in (7, 40)]
+
+
+async def test_the_first_of_two_equal_appends_wins(ledger: Ledger) -> None:
+    fates = await asyncio.gather(
+        ledger.append(decision(why="first")), ledger.append(decision(why="second")), return_exceptions=True
+    )
+    assert fates[0] is None
+    assert isinstance(fates[1], LedgerConflict)
+    record = await ledger.find(name(1))
+    assert record is not None
+    assert record.decision.why == "first"
+
+
+async def test_twenty_writers_of_the_next_revision_get_twenty_revisions(ledger: Ledger) -> None:
+    await ledger.append(decision())
+
+    async def say(writer: int) -> int:
+        while True:
+            record = await ledger.find(name(1))
+            assert record is not None
+            revision = record.feedback.revision + 1 if record.feedback else 1
+            try:
+                await ledger.append(feedback(revision=revision, id=f"{writer}-{revision}"), power_safe=True)
+            except LedgerConflict:
+                continue
+            return revision
+
+    assert sorted(await asyncio.gather(*map(say, range(20)))) == list(range(1, 21))
+
+
+async def test_a_waiter_that_goes_away_takes_nothing_with_it(ledger: Ledger) -> None:
+    first, gone, last = (ledger.append(decision(number)) for number in range(3))
+    gone.cancel()
+    await asyncio.gather(first, last)
+    assert (await ledger.totals()).decisions == 3
+
+
+async def test_closing_writes_what_is_queued(ledger: Ledger) -> None:
+    receipts = [ledger.append(decision(number)) for number in range(1200)]
+    await ledger.close()
+    assert all(receipt.done() and receipt.exception() is None for receipt in receipts)
+
+
+async def test_a_closed_ledger_takes_nothing(ledger: Ledger) -> None:
+    await ledger.close()
+    with pytest.raises(LedgerUnavailable):
+        await ledger.append(decision())
+
+
+async def test_a_ledger_can_be_opened_again(ledger: Ledger) -> None:
+    await ledger.append(decision(1))
+    await ledger.close()
+    await ledger.open()
+    await ledger.append(decision(2))
+    assert [record.decision.id for record in await ledger.recent(limit=9)] == [name(2), name(1)]
+
+
+# ------------------------------------------------------------------ finding
+
+
+async def test_nobody_is_found_under_an_unknown_name(ledger: Ledger) -> None:
+    await ledger.append(decision(), outcome())
+    assert await ledger.find("nobody") is None
+    assert await ledger.find("") is None
+
+
+async def test_a_decision_is_found_by_the_providers_id_of_its_answer(ledger: Ledger) -> None:
+    await ledger.append(decision(1), decision(2), outcome(2))
+    record = await ledger.find("chatcmpl-2")
+    assert record is not None
+    assert record.decision.id == name(2)
+
+
+async def test_of_two_answers_of_one_name_the_newest_is_found(ledger: Ledger) -> None:
+    await ledger.append(decision(2), outcome(2, response_id="same"))
+    await ledger.append(decision(1), outcome(1, response_id="same"))
+    record = await ledger.find("same")
+    assert record is not None
+    assert record.decision.id == name(2)
+
+
+async def test_a_provider_cannot_take_over_the_name_of_a_decision(ledger: Ledger) -> None:
+    await ledger.append(decision(1), decision(2), outcome(2, response_id=name(1)))
+    record = await ledger.find(name(1))
+    assert record is not None
+    assert record.decision.id == name(1)
+
+
+async def test_an_outcome_without_its_decision_is_not_a_record(ledger: Ledger) -> None:
+    await ledger.append(outcome(), observation(), feedback())
+    assert await ledger.find("chatcmpl-1") is None
+    assert await ledger.find(name(1)) is None
+    assert await ledger.recent(limit=5) == []
+    assert await ledger.observations(after=0, limit=5) == []
+
+
+# ------------------------------------------------------------------ reading on
+
+
+async def test_recent_pages_from_the_newest_to_the_oldest(ledger: Ledger) -> None:
+    numbers = [5, 1, 4, 2, 3, 10, 9]
+    await asyncio.gather(*(ledger.append(decision(number)) for number in numbers))
+    await ledger.append(outcome(4), feedback(4), feedback(4, revision=2))
+    pages = []
+    before = None
+    while page := await ledger.recent(limit=3, before=before):
+        pages.append([record.decision.id for record in page])
+        before = pages[-1][-1]
+    assert pages == [[name(10), name(9), name(5)], [name(4), name(3), name(2)], [name(1)]]
+    fourth = (await ledger.recent(limit=1, before=name(5)))[0]
+    assert (fourth.outcome, fourth.feedback) == (outcome(4), feedback(4, revision=2))
+
+
+async def test_ids_are_compared_byte_by_byte(ledger: Ledger) -> None:
+    ids = ["dec_A", "dec_a", "dec_B", "dec_0", "dec__"]
+    await ledger.append(*(decision(id=each) for each in ids))
+    assert [record.decision.id for record in await ledger.recent(limit=9)] == sorted(ids, reverse=True)
+
+
+async def test_observations_are_read_on_from_a_position(ledger: Ledger) -> None:
+    await ledger.append(decision(1), decision(2, features="hashing-2"))
+    await asyncio.gather(*(ledger.append(observation(1, weight=float(k))) for k in range(10)))
+    seen = []
+    position = 0
+    while page := await ledger.observations(after=position, limit=4):
+        assert len(page) <= 4
+        seen += [o.weight for _, o in page]
+        position = page[-1][0]
+    assert seen == [float(k) for k in range(10)]
+    newest = observation(2, quality=None, output_tokens=None, features="hashing-2", weight=-1.0)
+    await ledger.append(newest)
+    ((_, back),) = await ledger.observations(after=position, limit=4)
+    assert plain(back) == plain(newest)
+    assert back.context.tolist() == CONTEXT.tolist()
+
+
+async def test_positions_are_positive_and_grow(ledger: Ledger) -> None:
+    await ledger.append(decision(), *(observation() for _ in range(5)))
+    positions = [position for position, _ in await ledger.observations(after=0, limit=9)]
+    assert positions == sorted(set(positions))
+    assert positions[0] > 0
+
+
+async def test_an_empty_ledger_has_empty_totals(ledger: Ledger) -> None:
+    totals = await ledger.totals()
+    assert (totals.decisions, totals.answered, totals.failed, totals.unpriced, totals.rated) == (0, 0, 0, 0, 0)
+    assert (totals.cost_usd, totals.latency_s, totals.quality, dict(totals.by_model)) == (0.0, 0.0, None, {})
+    assert await ledger.recent(limit=5) == []
+    assert await ledger.observations(after=0, limit=5) == []
+
+
+async def test_totals_count_everything_once(ledger: Ledger) -> None:
+    await ledger.append(*(decision(number) for number in range(1, 7)))
+    await ledger.append(
+        outcome(1, model="ada", cost_usd=0.25, latency_s=1.0),
+        outcome(2, model="ada", cost_usd=None, latency_s=2.0),
+        outcome(3, model="bob", cost_usd=0.5, latency_s=6.0),
+        outcome(4, model="bob", status=Status.FAILED, cost_usd=None, latency_s=100.0),
+        outcome(5, model="bob", status=Status.CANCELLED, cost_usd=0.125, latency_s=100.0),
+    )
+    await ledger.append(feedback(1, quality=0.0), feedback(1, 2, quality=0.5), feedback(3, quality=1.0))
+    totals = await ledger.totals()
+    assert (totals.decisions, totals.answered, totals.failed, totals.unpriced) == (6, 3, 1, 1)
+    assert totals.cost_usd == 0.875
+    assert totals.latency_s == 3.0
+    assert totals.by_model == {"ada": 2, "bob": 1}
+    assert (totals.rated, totals.quality) == (2, 0.75)
+
+
+async def test_a_healthy_ledger_passes_its_check(ledger: Ledger) -> None:
+    await ledger.check()

@@ -1,0 +1,125 @@
+"""What can go wrong with a server."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from conduit.core.errors import ConfigurationError, LedgerUnavailable
+from conduit.stores.sql import SqlLedger
+from tests.support.postgres import Postgres
+from tests.unit.stores.entries import decision, name
+
+PASSWORD = "p@ss/w:rd%20#?&é"
+
+
+async def test_a_server_that_goes_away_is_unavailable_until_it_is_back(postgres: Postgres, postgres_url: str) -> None:
+    ledger = SqlLedger(postgres_url)
+    await ledger.open()
+    await ledger.append(decision(1))
+    database = urlsplit(postgres_url).path[1:]
+    kick = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+    postgres.execute(f"ALTER DATABASE {database} WITH ALLOW_CONNECTIONS false")
+    postgres.execute(kick)
+    fates = await asyncio.gather(*(ledger.append(decision(n)) for n in (2, 3)), return_exceptions=True)
+    assert [type(fate) for fate in fates] == [LedgerUnavailable] * 2
+    with pytest.raises(LedgerUnavailable):
+        await ledger.check()
+    postgres.execute(f"ALTER DATABASE {database} WITH ALLOW_CONNECTIONS true")
+    await ledger.append(decision(2))
+    assert await ledger.find(name(2)) is not None
+    await ledger.close()
+
+
+async def test_a_connection_that_died_while_idle_is_noticed_by_nobody(postgres: Postgres, postgres_url: str) -> None:
+    ledger = SqlLedger(postgres_url)
+    await ledger.open()
+    for number in range(3):
+        await ledger.append(decision(number))
+        await ledger.check()
+        database = urlsplit(postgres_url).path[1:]
+        postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+    await ledger.append(decision(3))
+    assert (await ledger.totals()).decisions == 4
+    await ledger.close()
+
+
+async def test_no_server_at_the_start_is_unavailable() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        with pytest.raises(LedgerUnavailable) as caught:
+            await SqlLedger(f"postgresql://me:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/x").open()
+    assert str(caught.value) == "the database does not answer"
+
+
+async def test_a_database_that_does_not_exist_is_a_mistake(postgres_url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"DATABASE_URL: the database at .* refuses this user or has no such"):
+        await SqlLedger(postgres_url + "_not").open()
+
+
+async def test_a_schema_that_was_made_for_us_is_enough(postgres: Postgres, postgres_url: str) -> None:
+    """A user who may not make schemas in the database."""
+    role = f"poor_{urlsplit(postgres_url).path[-8:]}"
+    inside = Postgres(postgres_url)
+    postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
+    try:
+        parts = urlsplit(postgres_url)
+        url = parts._replace(netloc=f"{role}:secret@{parts.hostname}:{parts.port}").geturl()
+        with pytest.raises(ConfigurationError, match="DATABASE_URL"):
+            await SqlLedger(url).open()
+        inside.execute(f"CREATE SCHEMA conduit AUTHORIZATION {role}")
+        ledger = SqlLedger(url)
+        await ledger.open()
+        await ledger.append(decision())
+        await ledger.close()
+    finally:
+        inside.execute(f"DROP OWNED BY {role}")
+        postgres.execute(f"DROP ROLE {role}")
+
+
+async def test_nothing_is_put_outside_of_our_schema(postgres_url: str) -> None:
+    ledger = SqlLedger(postgres_url)
+    await ledger.open()
+    await ledger.append(decision())
+    where = "SELECT DISTINCT schemaname FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+    assert await ledger._database.read(lambda c: c.exec_driver_sql(where).scalars().all()) == ["conduit"]
+    await ledger.close()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg"])
+async def test_a_percent_encoded_password_arrives_and_stays_secret(scheme: str) -> None:
+    async with _nosy_server() as (port, heard):
+        secret = quote(PASSWORD, safe="")
+        ledger = SqlLedger(f"{scheme}://me:{secret}@127.0.0.1:{port}/x?sslmode=disable&pgbouncer=true")
+        with pytest.raises(ConfigurationError) as caught:
+            await ledger.open()
+    assert heard == [PASSWORD]
+    shown = f"{caught.value} {caught.value!r} {caught.value.__context__} {ledger._address!r} {ledger._address}"
+    assert PASSWORD not in shown
+    assert secret not in shown
+
+
+@asynccontextmanager
+async def _nosy_server() -> AsyncIterator[tuple[int, list[str]]]:
+    """Asks for the password in clear, and refuses it in words that quote it."""
+    heard: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (size,) = struct.unpack("!i", await reader.readexactly(4))
+        await reader.readexactly(size - 4)
+        writer.write(b"R" + struct.pack("!ii", 8, 3))
+        (size,) = struct.unpack("!xi", await reader.readexactly(5))
+        heard.append((await reader.readexactly(size - 4)).rstrip(b"\0").decode())
+        refusal = f"SFATAL\0VFATAL\0C28P01\0Mthe password {heard[-1]} is wrong\0\0".encode()
+        writer.write(b"E" + struct.pack("!i", len(refusal) + 4) + refusal)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], heard

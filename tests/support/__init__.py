@@ -1,0 +1,1 @@
+"""Named fakes of the outside world."""

@@ -1,0 +1,64 @@
+"""A budget is spent, and not overspent, over an open-ended stream."""
+
+import numpy as np
+import pytest
+
+from conduit.bandits.pacing import Pacer
+
+COST = np.array([1e-4, 1e-3, 1e-2])
+QUALITY = np.array([0.5, 0.7, 0.8])
+
+
+def run(pacer: Pacer, requests: int, *, bias: float = 1.0, seed: int = 0) -> float:
+    """Mean cost of greedy choices where real costs are `bias` times the predicted ones."""
+    rng = np.random.default_rng(seed)
+    spent = 0.0
+    for _ in range(requests):
+        quality = QUALITY + 0.1 * rng.normal(size=3)
+        cost = COST * np.exp(rng.normal() * 0.5)
+        pacer.observe(quality, cost)
+        real = bias * float(cost[(quality - pacer.price * cost).argmax()])
+        pacer.spend(real)
+        spent += real
+    return spent / requests
+
+
+@pytest.mark.parametrize("budget_usd", [2e-4, 5e-4, 2e-3, 6e-3])
+@pytest.mark.parametrize("bias", [0.7, 1.0, 1.4])
+def test_spending_comes_out_at_the_budget_also_where_predictions_are_wrong(budget_usd: float, bias: float) -> None:
+    assert run(Pacer(budget_usd), 3000, bias=bias) == pytest.approx(budget_usd, rel=0.02)
+
+
+def test_a_budget_above_every_cost_has_no_price() -> None:
+    pacer = Pacer(1.0)
+    run(pacer, 100)
+    assert pacer.price == 0.0
+
+
+def test_a_budget_below_every_cost_chooses_the_cheapest_and_stays_finite() -> None:
+    pacer = Pacer(1e-9)
+    run(pacer, 300)
+    assert np.isfinite(pacer.price)
+    assert (QUALITY - pacer.price * COST).argmax() == 0
+
+
+def test_the_price_falls_as_the_budget_grows() -> None:
+    prices = []
+    for budget_usd in (2e-4, 1e-3, 5e-3):
+        pacer = Pacer(budget_usd)
+        run(pacer, 1000)
+        prices.append(pacer.price)
+    assert prices == sorted(prices, reverse=True)
+
+
+def test_the_menu_may_change_its_size_between_requests() -> None:
+    pacer = Pacer(1e-3)
+    for k in (1, 3, 2, 3, 1) * 20:
+        pacer.observe(QUALITY[:k], COST[:k])
+        pacer.spend(1e-3)
+    assert np.isfinite(pacer.price)
+
+
+def test_a_budget_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="positive"):
+        Pacer(0.0)

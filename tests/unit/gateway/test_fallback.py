@@ -1,0 +1,70 @@
+"""Who is asked next, and who is left alone."""
+
+import pytest
+
+from conduit.core.decision import Attempt
+from conduit.core.errors import AllModelsFailed, UpstreamError, UpstreamRejected, UpstreamTimeout
+from conduit.core.system import StillClock
+from conduit.gateway.fallback import Breaker, first_answer
+
+
+async def asked(outcomes: dict[str, object], attempts: list[Attempt], breaker: Breaker | None = None) -> str:
+    async def ask(model: str) -> str:
+        outcome = outcomes[model]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return str(outcome)
+
+    clock = StillClock()
+    return await first_answer(list(outcomes), ask, attempts=attempts, breaker=breaker or Breaker(clock), clock=clock)
+
+
+async def test_the_next_model_is_asked_when_one_fails_and_every_try_is_recorded() -> None:
+    attempts: list[Attempt] = []
+    assert await asked({"a": UpstreamError("http 503"), "b": "yes", "c": "never"}, attempts) == "yes"
+    assert attempts == [Attempt("a", 0, "http 503", counts=True), Attempt("b", 0)]
+
+
+async def test_when_all_fail_the_attempts_are_kept() -> None:
+    with pytest.raises(AllModelsFailed) as caught:
+        await asked({"a": UpstreamError("http 503"), "b": UpstreamTimeout("no answer in time")}, [])
+    assert [a.model for a in caught.value.attempts] == ["a", "b"]
+    assert not caught.value.timed_out
+
+
+async def test_only_timeouts_make_a_timeout() -> None:
+    with pytest.raises(AllModelsFailed) as caught:
+        await asked({"a": UpstreamTimeout("no answer in time")}, [])
+    assert caught.value.timed_out
+
+
+async def test_a_request_that_a_provider_rejects_is_not_asked_elsewhere() -> None:
+    attempts: list[Attempt] = []
+    with pytest.raises(UpstreamRejected):
+        await asked({"a": UpstreamRejected("http 400", status=400, body=b"{}"), "b": "never"}, attempts)
+    assert [a.counts for a in attempts] == [False]
+
+
+def test_the_breaker_opens_after_five_failures_and_rests_longer_each_time() -> None:
+    clock = StillClock()
+    breaker = Breaker(clock)
+    for _ in range(4):
+        breaker.failed("a")
+    assert not breaker.unavailable()
+    breaker.failed("a")
+    assert set(breaker.unavailable()) == {"a"}
+    clock.at_s = 10.1
+    assert not breaker.unavailable()
+    breaker.failed("a")
+    clock.at_s = 20.5
+    assert set(breaker.unavailable()) == {"a"}
+    clock.at_s = 30.5
+    assert not breaker.unavailable()
+
+
+def test_one_answer_heals() -> None:
+    breaker = Breaker(StillClock())
+    for _ in range(9):
+        breaker.failed("a")
+    breaker.answered("a")
+    assert not breaker.unavailable()

@@ -1,0 +1,50 @@
+"""List prices are dollars per million tokens, or unknown; never nothing."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+
+from conduit.core.catalogue import Price
+from conduit.providers.prices import list_price
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def test_a_known_price() -> None:
+    assert list_price("openai", "gpt-4o-mini", AT) == Price(0.15, 0.60)
+
+
+def test_a_tiered_price_is_that_of_its_first_tier() -> None:
+    price = list_price("google", "gemini-2.5-pro", AT)
+    assert price == Price(1.25, 10.0)
+
+
+def test_a_price_is_that_of_its_time() -> None:
+    """o3 became cheaper on 10 June 2025."""
+    before, after = (list_price("openai", "o3", datetime(2025, month, 1, tzinfo=UTC)) for month in (5, 7))
+    assert before == Price(10.0, 40.0)
+    assert after == Price(2.0, 8.0)
+
+
+def test_azure_sells_openais_models() -> None:
+    assert list_price("azure", "gpt-4o-mini", AT) == Price(0.15, 0.60)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("openai", "no-such-model"),
+        ("no-such-provider", "gpt-4o"),
+        ("openrouter", "gemini-2.0-flash-exp:free"),
+        ("", ""),
+    ],
+)
+def test_unknown_and_free_are_both_unknown(provider: str, model: str) -> None:
+    assert list_price(provider, model, AT) is None
+
+
+def test_the_table_is_not_loaded_before_it_is_asked() -> None:
+    code = "import sys, conduit.providers.discovery; sys.exit('genai_prices' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
