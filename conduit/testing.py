@@ -1,4 +1,4 @@
-"""Fakes that ship with Conduit, because users need them as much as we do: a scripted provider; time and names that repeat."""
+"""Fakes that ship with Conduit, because users need them too: a scripted provider; time and names that repeat."""
 
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any

@@ -2,5 +2,5 @@
 
 import os
 
-# Before numpy is imported: matrices of a hundred rows gain nothing from threads, and on a busy machine lose a hundredfold.
+# Before numpy is imported: matrices of a hundred rows gain nothing from threads; on a busy machine they lose a lot.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

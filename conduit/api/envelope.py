@@ -43,30 +43,33 @@ class Problem:
 
 
 INTERNAL_ERROR = Problem(500, "internal_error", "something went wrong on our side; the request id finds it in the log")
+LEDGER_UNAVAILABLE = Problem(
+    503, "ledger_unavailable", "the ledger cannot take this just now; send it again", headers={"retry-after": "1"}
+)
 
 
 def problem_of(error: Exception) -> Problem:
-    """The one table from exceptions to answers. What is not on it is an internal error, without its text."""
+    """What is not told apart here is an internal error, without its text."""
     match error:
         case InvalidRequest():
-            return Problem(error.status, "invalid_request", str(error), error.param)
+            problem = Problem(error.status, "invalid_request", str(error), error.param)
         case RequestTooLarge():
             sizes = {"max_size": error.max_size, "actual_size": error.actual_size}
-            return Problem(413, "request_too_large", str(error), more=sizes)
+            problem = Problem(413, "request_too_large", str(error), more=sizes)
         case NotFound():
-            return Problem(404, "not_found", str(error), error.param)
+            problem = Problem(404, "not_found", str(error), error.param)
         case NoEligibleModel():
-            return Problem(422, "no_eligible_model", str(error), more={"removed": error.removed})
+            problem = Problem(422, "no_eligible_model", str(error), more={"removed": error.removed})
         case AllModelsFailed():
             status, code = (504, "upstream_timeout") if error.timed_out else (502, "upstream_error")
-            return Problem(status, code, str(error), more={"attempts": [asdict(a) for a in error.attempts]})
+            problem = Problem(status, code, str(error), more={"attempts": [asdict(a) for a in error.attempts]})
         case LedgerError():
-            message = "the ledger cannot take this just now; send it again"
-            return Problem(503, "ledger_unavailable", message, headers={"retry-after": "1"})
+            problem = LEDGER_UNAVAILABLE
         case HTTPException():
-            return _of_http(error)
+            problem = _of_http(error)
         case _:
-            return INTERNAL_ERROR
+            problem = INTERNAL_ERROR
+    return problem
 
 
 def _of_http(error: HTTPException) -> Problem:

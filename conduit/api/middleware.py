@@ -51,7 +51,7 @@ class RequestContext:
 
         try:
             await self._app(scope, receive, named)
-        except Exception as error:  # noqa: BLE001  the outermost boundary
+        except Exception as error:  # the outermost boundary
             if status:
                 self._log.error("broke off", request_id=request_id, error=type(error).__name__)
                 raise

@@ -131,7 +131,7 @@ async def stats(request: Request) -> Response:
     conduit = _conduit(request)
     totals = await conduit.ledger.totals()
     recent = await conduit.ledger.recent(limit=RECENT_FOR_SAVINGS)
-    saved = await asyncio.to_thread(savings, recent, conduit.baseline)
+    saved = await asyncio.to_thread(savings, recent, router=conduit.router, baseline=conduit.baseline)
     return json_response(stats_view(totals, saved, baseline=conduit.baseline))
 
 

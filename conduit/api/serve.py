@@ -1,5 +1,7 @@
 """uvicorn with a welcome: where it listens, what it offers, one command to try."""
 
+import signal
+import sys
 from socket import socket
 
 import uvicorn
@@ -23,6 +25,11 @@ class WelcomingServer(uvicorn.Server):
 
 
 def serve(app: Starlette, *, host: str, port: int) -> None:
+    """Until SIGINT or SIGTERM; then what is in flight ends, the ledger is written, and the exit code is 0.
+
+    uvicorn shuts down in order and raises the signal once more when it is done; this is what then receives it.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=30)
     WelcomingServer(app, config).run()
 

@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from conduit.api.envelope import RequestTooLarge
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
-LARGE_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings"})
+LARGE_PATHS = frozenset({"/v1/chat/completions"})
 
 
 class SizeLimit:

@@ -130,7 +130,7 @@ def stats_view(totals: Totals, savings: Estimate | None, *, baseline: str) -> di
 
 def savings_view(savings: Estimate | None, baseline: str) -> Mapping[str, Any]:
     if savings is None:
-        return {"against": baseline, "usd_per_request": None, "why": "the baseline was seen too rarely to conclude"}
+        return {"against": baseline, "usd_per_request": None, "why": "too few priced answers to conclude"}
     return {
         "against": baseline,
         "usd_per_request": savings.value,

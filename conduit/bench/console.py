@@ -32,7 +32,17 @@ def stage(scene: Scene, seconds_left: int) -> RenderableType:
     """The whole demo screen."""
     heading = Text(f"{scene.n} prompts through the real gateway, simulated models; {seconds_left} s left")
     last = Text(f"{_short(scene.prompt, 60)}\n  -> {scene.model}: {scene.why}", style="dim")
-    return Panel(Group(heading, "", _shares(scene), "", _figures(scene), "", last), title="Conduit learns", width=80)
+    parts: list[RenderableType] = [
+        heading,
+        "",
+        _shares(scene),
+        "",
+        _figures(scene),
+        Text(savings_line(scene), style="bold"),
+        "",
+        last,
+    ]
+    return Panel(Group(*parts), title="Conduit learns", width=80)
 
 
 def _shares(scene: Scene) -> Table:
@@ -49,7 +59,6 @@ def _figures(scene: Scene) -> Table:
     table.add_row("quality", f"{_mean(scene.first, 1):.3f}", f"{_mean(scene.recent, 1):.3f}", f"{scene.quality:.3f}")
     costs = (_mean(scene.first, 2), _mean(scene.recent, 2), scene.cost_usd / scene.n)
     table.add_row("USD per 1000", *(f"{1000 * cost:.3f}" for cost in costs))
-    table.add_row(f"saved against always {scene.baseline}", "", "", savings_line(scene))
     return table
 
 
@@ -57,9 +66,11 @@ def savings_line(scene: Scene) -> str:
     """Estimated from the logged propensities, as on real traffic."""
     saved = scene.saved
     if saved is None:
-        return "not enough seen yet"
+        return f"saved against always {scene.baseline}: not enough seen yet"
+    per_1000 = [1000 * usd for usd in (saved.value, saved.low, saved.high)]
     return (
-        f"{1000 * saved.value:.2f} USD per 1000 ({saved.level:.0%}: {1000 * saved.low:.2f} to {1000 * saved.high:.2f})"
+        f"saved against always {scene.baseline}: {per_1000[0]:.2f} USD per 1000"
+        f" ({saved.level:.0%} sure: {per_1000[1]:.2f} to {per_1000[2]:.2f})"
     )
 
 

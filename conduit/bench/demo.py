@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from conduit.assemble import Conduit
 from conduit.bench.estimators import Estimate, savings
 from conduit.bench.prompts import prompts
-from conduit.core.protocols import Record
 from conduit.core.query import Query
 from conduit.gateway.complete import Completion
 from conduit.gateway.exchange import Ask
@@ -51,12 +50,9 @@ async def play(conduit: Conduit, *, seed: int, count: int | None = None) -> Asyn
         conduit.follower.wake()
         _note(scene, done, prompt, quality)
         if scene.n % ESTIMATED_EVERY == 0:
-            scene.saved = savings(await _recent(conduit), conduit.baseline)
+            recent = await conduit.ledger.recent(limit=2000)
+            scene.saved = savings(recent, router=conduit.router, baseline=conduit.baseline)
         yield scene
-
-
-async def _recent(conduit: Conduit) -> list[Record]:
-    return list(await conduit.ledger.recent(limit=2000))
 
 
 def told_quality(done: Completion) -> float:

@@ -1,9 +1,9 @@
 """`conduit replay`: a progress bar, a decisions file, a table."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO, ContextManager
+from typing import IO
 
 import orjson
 from rich.console import Console
@@ -31,7 +31,7 @@ def run_replay(
     Console().print(summary_table(summary, singles(rows), budget_usd=budget_usd))
 
 
-def _opened(out: Path | None) -> ContextManager[IO[bytes] | None]:
+def _opened(out: Path | None) -> AbstractContextManager[IO[bytes] | None]:
     if out is None:
         return nullcontext()
     try:

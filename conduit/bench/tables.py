@@ -46,11 +46,12 @@ def _rows(path: Path) -> Iterator[Row]:
     number = 0
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
+            for line in lines:
+                number += 1
                 if line.strip():
                     yield _row(orjson.loads(line))
     except (OSError, EOFError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+        raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         form = '{"id", "prompt", "outcomes": {model: {"quality", "cost_usd"}}}'
         raise ConfigurationError(f"{path}, line {number}: not of the form {form} ({error})") from None

@@ -1,4 +1,4 @@
-"""Settings: every knob, its default, its help. Built by an entrance from mappings that it read; never read from here."""
+"""Settings: every knob, its default, its help. An entrance reads them; they are built here."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -30,7 +30,7 @@ class ProviderTable(BaseModel):
 
 
 class ModelTable(BaseModel):
-    """`[[models]]` in conduit.toml."""
+    """`[[models]]` in conduit.toml: a provider that has some offers these, and not what it is known for."""
 
     model_config = _STRICT
 
@@ -61,9 +61,7 @@ class Settings(BaseModel):
     api_max_request_size: int = Field(
         10_000, gt=0, description="Bytes of body accepted by /v1/complete, /v1/route, /v1/feedback."
     )
-    api_max_chat_size: int = Field(
-        8_000_000, gt=0, description="Bytes of body accepted by /v1/chat/completions and /v1/embeddings."
-    )
+    api_max_chat_size: int = Field(8_000_000, gt=0, description="Bytes of body accepted by /v1/chat/completions.")
     database_url: SecretStr = Field(
         SecretStr("sqlite:///conduit.db"),
         description="The ledger: `sqlite:///path` or `postgresql://user:password@host/name`.",
@@ -96,7 +94,7 @@ class Settings(BaseModel):
     providers: dict[str, ProviderTable] = Field(
         {}, description="Servers that speak OpenAI's API (only in conduit.toml)."
     )
-    models: list[ModelTable] = Field([], description="The catalogue, beside what keys reveal (only in conduit.toml).")
+    models: list[ModelTable] = Field([], description="The catalogue; a provider with models here offers these alone (only in conduit.toml).")
 
     @field_validator("preferences")
     @classmethod

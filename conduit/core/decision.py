@@ -1,4 +1,4 @@
-"""What happened, as values that never change: a decision, its outcome, what was said of it, what follows for learning."""
+"""What happened, as values that never change: a decision, its outcome, feedback, and what follows for learning."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -69,7 +69,7 @@ class UpstreamError(ConduitError):
 
 
 class UpstreamRejected(UpstreamError):
-    """The provider refused the request as malformed; another model is not asked. `body` is its own answer."""
+    """The provider refused the request as malformed. `body` is its own answer."""
 
     def __init__(self, message: str, *, status: int, body: bytes) -> None:
         super().__init__(message, status=status, counts=False)

@@ -55,6 +55,14 @@ class Forecast:
             return np.full(len(models), math.nan)
         return self._expected(self._latency, x, models)
 
+    def costs_usd(self, model: Model, contexts: Sequence[Vector], input_tokens: Sequence[int]) -> tuple[Vector, Vector]:
+        """(n,) expected dollars of `model` in each context, and (n,) the relative standard deviation of the belief."""
+        beliefs = [self._tokens.predict(x, [model.name]) for x in contexts]
+        log_tokens, doubt = np.array([mean[0] for mean, _ in beliefs]), np.array([sd[0] for _, sd in beliefs])
+        tokens = np.exp(np.minimum(log_tokens + self._tokens.spread.s2 / 2.0, 700.0))
+        costs = [model.cost_usd(i, t) for i, t in zip(input_tokens, tokens, strict=True)]
+        return np.array([math.nan if c is None else c for c in costs]), doubt
+
     @staticmethod
     def _expected(regression: HierarchicalRegression, x: Vector, models: Sequence[Model]) -> Vector:
         """Mean of a log-normal: exp(m + s2 / 2)."""

@@ -40,7 +40,7 @@ class Features(Protocol):
     version: str
     dimension: int
     blocks: tuple[int, ...]
-    """Sizes of the groups of features that share a variance; they sum to `dimension`, and the last, of 1, is constant."""
+    """Sizes of the groups of features that share a variance; they sum to `dimension`; the last, of 1, is constant."""
 
     def context(self, text: str) -> Vector:
         """(dimension,) of any text whatever, in bounded time."""

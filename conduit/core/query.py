@@ -19,7 +19,7 @@ class Preferences:
     """
 
     quality: float = 1.0
-    cost: float = 0.2
+    cost: float = 0.5
     latency: float = 0.05
 
     def __post_init__(self) -> None:
@@ -42,9 +42,9 @@ class Preferences:
 
 PRESETS: Mapping[str, Preferences] = {
     "balanced": Preferences(),
-    "quality": Preferences(quality=1.0, cost=0.02, latency=0.0),
-    "cost": Preferences(quality=1.0, cost=1.0, latency=0.02),
-    "speed": Preferences(quality=1.0, cost=0.1, latency=0.5),
+    "quality": Preferences(quality=1.0, cost=0.05, latency=0.0),
+    "cost": Preferences(quality=1.0, cost=2.0, latency=0.02),
+    "speed": Preferences(quality=1.0, cost=0.2, latency=0.5),
 }
 
 

@@ -150,6 +150,15 @@ class Router:
             user_id=query.user_id,
         )
 
+    def expected_cost_usd(
+        self, model: str, contexts: Sequence[Vector], input_tokens: Sequence[int]
+    ) -> tuple[Vector, Vector]:
+        """(n,) what `model` would cost in each context, in US dollars, and (n,) the relative doubt of that belief.
+
+        Raises NotFound; nan where its price is unknown.
+        """
+        return self._forecast.costs_usd(self.catalogue[model], contexts, input_tokens)
+
     # -------------------------------------------------------------- learning
 
     def learn(self, observation: Observation) -> None:
@@ -219,7 +228,8 @@ def _why(drawn: Candidate, candidates: Sequence[Candidate]) -> str:
     best, second = candidates[:2]
     if drawn is best:
         return f"best expected utility, {drawn.utility - second.utility:.3f} above {second.model}"
-    return f"explored with probability {drawn.probability:.3f}; {best.model} is expected to be {best.utility - drawn.utility:.3f} better"
+    behind = f"{best.model} is expected to be {best.utility - drawn.utility:.3f} better"
+    return f"explored with probability {drawn.probability:.3f}; {behind}"
 
 
 def _known(number: float) -> float | None:

@@ -62,9 +62,10 @@ async def first_answer(
 ) -> T:
     """Ask one after the other; every try is appended to `attempts`, the successful one last.
 
-    Raises AllModelsFailed, or UpstreamRejected when a provider says that the request itself is wrong.
+    A provider that rejects the request may only mean its own model (an unsupported parameter), so that others are
+    asked; when nobody answers, the first rejection is what the caller hears. Raises it, or else AllModelsFailed.
     """
-    timeouts = 0
+    timeouts, rejected = 0, None
     for model in models:
         started = clock.elapsed_s()
         try:
@@ -72,11 +73,14 @@ async def first_answer(
         except UpstreamError as error:
             attempts.append(Attempt(model, clock.elapsed_s() - started, str(error), error.counts))
             if isinstance(error, UpstreamRejected):
-                raise
+                rejected = rejected or error
+                continue
             breaker.failed(model)
             timeouts += isinstance(error, UpstreamTimeout)
         else:
             attempts.append(Attempt(model, clock.elapsed_s() - started))
             breaker.answered(model)
             return answer
+    if rejected is not None:
+        raise rejected
     raise AllModelsFailed(attempts, timed_out=timeouts == len(attempts) > 0)

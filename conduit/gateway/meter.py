@@ -22,7 +22,7 @@ class Meter:
     def read(self, data: Mapping[str, object]) -> None:
         """One JSON object of the answer."""
         identity = data.get("id")
-        if self.response_id is None and isinstance(identity, str):
+        if self.response_id is None and isinstance(identity, str) and identity.isascii():
             self.response_id = identity[:200]
         usage = data.get("usage")
         if isinstance(usage, dict):
@@ -46,12 +46,12 @@ class Meter:
 
 
 def text_of(data: Mapping[str, object]) -> str:
-    """The first choice's message as text; empty when it is something else (a tool call, say)."""
+    """The first choice's message as text that can be sent on; empty when it is something else (a tool call, say)."""
     choices = data.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None
     content = message.get("content") if isinstance(message, dict) else None
-    return content if isinstance(content, str) else ""
+    return content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
 
 
 def _count(number: object, otherwise: int | None) -> int | None:

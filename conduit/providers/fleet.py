@@ -34,7 +34,7 @@ async def gather_fleet(
     sandbox_time_scale: float,
     now_s: Callable[[], float],
 ) -> Fleet:
-    """Real models where keys or declarations reveal some; the sandbox's where there are none, or where it was asked for.
+    """Real models where keys or declarations reveal some; the sandbox's where there are none, or it was asked for.
 
     Raises ConfigurationError when that leaves no model at all.
     """

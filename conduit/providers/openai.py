@@ -33,7 +33,7 @@ Body = Mapping[str, object]
 class OpenAIProvider:
     """A `session` that is given stays its giver's to close."""
 
-    def __init__(  # noqa: PLR0913 - what an operator declares of a provider, each with a default
+    def __init__(
         self,
         base_url: str,
         api_key: str | None = None,

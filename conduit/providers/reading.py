@@ -17,7 +17,7 @@ class StreamReading:
         self.done = False
         self._hide_usage = hide_usage
         self._splitter = Splitter()
-        self._finished: dict[object, bool] = {}
+        self._finished: dict[str, bool] = {}
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         for event in self._splitter.feed(chunk):
@@ -45,8 +45,8 @@ class StreamReading:
             raise UpstreamError("error in stream")
         choices = _choices(data)
         for choice in choices:
-            index = choice.get("index", 0)
-            self._finished[index] = self._finished.get(index, False) or choice.get("finish_reason") is not None
+            index = str(choice.get("index", 0))
+            self._finished[index] = self._finished.get(index, False) or bool(choice.get("finish_reason"))
         only_usage = not choices and data.get("usage") is not None
         return Frame(b"" if only_usage and self._hide_usage else event.raw, data)
 

@@ -45,7 +45,7 @@ class SandboxRequest:
             n=_positive(body, "n", at_most=MAX_CHOICES) or 1,
             max_tokens=_positive(body, "max_completion_tokens") or _positive(body, "max_tokens"),
             tool=_tool(body),
-            json=wanted.get("type") in {"json_object", "json_schema"},
+            json=wanted.get("type") in ("json_object", "json_schema"),
             schema=_mapping(wanted.get("json_schema")).get("schema"),
             usage_asked=_mapping(body.get("stream_options")).get("include_usage") is True,
         )

@@ -38,7 +38,7 @@ class Appraisal:
     quality: float
 
 
-def _character(  # noqa: PLR0913 - one row of the table below
+def _character(
     name: str,
     price: tuple[float, float],
     skills: Sequence[float],

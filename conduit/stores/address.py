@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from conduit.core.errors import ConfigurationError
 
@@ -59,5 +59,5 @@ def _server(rest: str) -> Server:
         raise ConfigurationError(f"DATABASE_URL cannot be read: {REMEDY}") from None
     if "@" in parts.path + parts.query + parts.fragment:  # a raw / ? or # broke the password in two
         raise ConfigurationError(f"DATABASE_URL cannot be read: {REMEDY}")
-    query = [(name, value) for name, value in parse_qsl(parts.query) if name not in FOREIGN]
-    return Server(urlunsplit(parts._replace(query=urlencode(query))))
+    query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name not in FOREIGN])
+    return Server(f"postgresql://{parts.netloc}{parts.path}{'?' if query else ''}{query}")

@@ -8,9 +8,8 @@ from conduit.core.decision import Observation
 from conduit.core.errors import ConduitError, ConfigurationError
 from conduit.core.protocols import Entry, Record, Totals
 from conduit.stores import migrate, queries
-from conduit.stores.address import File, address
+from conduit.stores.address import File, Server, address
 from conduit.stores.database import Database, T, Work
-from conduit.stores.postgresql import ServerDatabase
 from conduit.stores.sqlite import FileDatabase
 from conduit.stores.translation import DRIVER_ERRORS, in_our_words, meaning, misconfigured
 from conduit.stores.writer import Append, Listener, Writer, nobody
@@ -22,11 +21,7 @@ class SqlLedger:
 
     def __init__(self, url: str, *, listener: Listener = nobody, busy_timeout_s: float = 5.0) -> None:
         self._address = address(url)
-        self._database: Database = (
-            FileDatabase(self._address.path, busy_timeout_s=busy_timeout_s)
-            if isinstance(self._address, File)
-            else ServerDatabase(self._address.dsn)
-        )
+        self._database = _database(self._address, busy_timeout_s=busy_timeout_s)
         self._writer = Writer(self._commit, listener)
 
     async def open(self) -> None:
@@ -81,3 +76,11 @@ class SqlLedger:
             await self._database.write(
                 partial(queries.write, entries=entries), power_safe=any(append.power_safe for append in batch)
             )
+
+
+def _database(where: File | Server, *, busy_timeout_s: float) -> Database:
+    if isinstance(where, File):
+        return FileDatabase(where.path, busy_timeout_s=busy_timeout_s)
+    from conduit.stores.postgresql import ServerDatabase  # a quarter of the time of a start that may not need it
+
+    return ServerDatabase(where.dsn)

@@ -61,6 +61,8 @@ def misconfigured(error: BaseException) -> str | None:
         return "refuses this user or has no such database"
     if isinstance(_driver_error(error), ValueError):
         return "cannot be reached with this URL"
+    if isinstance(error, PermissionError):  # asyncpg looks for a password file and for certificates at home
+        return "needs a file that may not be read: look at HOME, and at what the URL says of certificates"
     return SQLITE_MISCONFIGURED.get(code & 0xFF)
 
 

@@ -166,9 +166,16 @@ def _running(binaries: Path, home: Path, user: str | None) -> Iterator[int]:
 def _wait(server: "subprocess.Popen[Any]", port: int, log: Path) -> None:
     deadline = monotonic() + START_S
     while not _answers(port):
-        if server.poll() is not None or monotonic() > deadline:
-            server.kill()
+        if _ended(server) or monotonic() > deadline:
             raise RuntimeError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _ended(server: "subprocess.Popen[Any]") -> bool:
+    try:
+        server.wait(timeout=0.05)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _answers(port: int) -> bool:

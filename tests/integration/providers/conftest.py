@@ -44,7 +44,7 @@ def call() -> MakeCall:
 
 @pytest.fixture
 async def raw_server() -> AsyncIterator[RawServer]:
-    """Starts servers that read the request's head, write `reply` and close, at once or in the end; gives their base URLs."""
+    """Starts servers that read a request's head, write `reply` and close, at once or in the end."""
     servers: list[asyncio.Server] = []
 
     gone = asyncio.Event()
@@ -67,3 +67,9 @@ async def raw_server() -> AsyncIterator[RawServer]:
     for server in servers:
         server.close()
         await server.wait_closed()
+
+
+@pytest.fixture(params=["complete", "stream", "embed"])
+def how(request: pytest.FixtureRequest) -> str:
+    """A test that asks for this holds for every kind of call."""
+    return str(request.param)

@@ -206,7 +206,7 @@ async def test_a_stream_whose_choices_all_finished_needs_no_done(
 async def test_a_connection_cut_after_everything_was_said_is_no_failure(
     upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall
 ) -> None:
-    upstream.plan("fake-model", streams(HELLO, STOP, ending="cut", interval_s=0.02))
+    upstream.plan("fake-model", streams(HELLO, STOP, ending="cut", interval_s=0.1))
     assert [frame.raw for frame in await frames(provider, call(stream=True))] == [HELLO, STOP]
 
 

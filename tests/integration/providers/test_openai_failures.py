@@ -1,182 +1,21 @@
-"""Every way in which a provider fails, over real sockets, and what is said of it."""
+"""A provider whose answer breaks off or is nonsense, and a caller who leaves."""
 
 import asyncio
-import socket
 from contextlib import aclosing
 
 import pytest
 
-from conduit.core.errors import UpstreamError, UpstreamRejected, UpstreamTimeout
-from conduit.core.protocols import Call
+from conduit.core.errors import UpstreamError, UpstreamRejected
 from conduit.providers import openai
 from conduit.providers.openai import OpenAIProvider
 from tests.integration.providers.conftest import MakeCall, RawServer
-from tests.support.scripts import DONE, Reply, chunk, hangs, refuses, replies, sse, streams
+from tests.integration.providers.failing import ask, failure, read
+from tests.support.scripts import DONE, Ending, Reply, chunk, hangs, replies, sse, streams
 from tests.support.upstream import FakeUpstream
 
 HELLO = chunk({"content": "Hello"})
 STOP = chunk({}, "stop")
 SECRET = b'{"error":{"message":"quote of the prompt"}}'
-
-
-async def failure(provider: OpenAIProvider, call: Call, *, how: str) -> UpstreamError:
-    with pytest.raises(UpstreamError) as caught:
-        await ask(provider, call, how=how)
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None, (
-        "the client's own error would be logged"
-    )
-    return caught.value
-
-
-async def ask(provider: OpenAIProvider, call: Call, *, how: str) -> None:
-    match how:
-        case "complete":
-            await provider.complete(call)
-        case "embed":
-            await provider.embed(call)
-        case "stream":
-            await read(provider, call, [])
-
-
-async def read(provider: OpenAIProvider, call: Call, got: list[bytes]) -> None:
-    async with aclosing(provider.stream(call)) as frames:
-        async for frame in frames:
-            got.append(frame.raw)  # noqa: PERF401 - what came before an exception matters
-
-
-@pytest.fixture(params=["complete", "stream", "embed"])
-def how(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-# ------------------------------------------------------------------ statuses
-
-
-@pytest.mark.parametrize("status", [400, 413, 422])
-async def test_a_rejection_keeps_the_providers_own_words(
-    upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall, how: str, status: int
-) -> None:
-    upstream.plan("fake-model", refuses(status, SECRET))
-    error = await failure(provider, call(), how=how)
-    assert isinstance(error, UpstreamRejected)
-    assert (str(error), error.status, error.body, error.counts) == (f"http {status}", status, SECRET, False)
-
-
-async def test_a_rejections_body_is_bounded(upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall) -> None:
-    upstream.plan("fake-model", refuses(400, b"x" * 200_000))
-    error = await failure(provider, call(), how="complete")
-    assert isinstance(error, UpstreamRejected)
-    assert len(error.body) == 64 * 1024
-
-
-async def test_a_rejection_stands_though_its_body_broke_off(
-    upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall
-) -> None:
-    upstream.plan("fake-model", replies(Reply([], status=400, headers={"content-length": "9"}, ending="cut")))
-    assert isinstance(await failure(provider, call(), how="complete"), UpstreamRejected)
-
-
-@pytest.mark.parametrize("status", [301, 401, 402, 403, 404, 418, 429])
-async def test_the_operators_mistakes_do_not_count(
-    upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall, how: str, status: int
-) -> None:
-    upstream.plan("fake-model", refuses(status, SECRET, {"retry-after": "7", "location": "/v1/embeddings"}))
-    error = await failure(provider, call(), how=how)
-    assert type(error) is UpstreamError
-    assert (str(error), error.status, error.counts) == (f"http {status}", status, False)
-    assert len(upstream.requests) == 1, "redirects are not followed"
-
-
-@pytest.mark.parametrize("status", [500, 502, 503, 529])
-async def test_server_errors_count(
-    upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall, how: str, status: int
-) -> None:
-    upstream.plan("fake-model", refuses(status, SECRET))
-    error = await failure(provider, call(), how=how)
-    assert type(error) is UpstreamError
-    assert (str(error), error.status, error.counts) == (f"http {status}", status, True)
-
-
-@pytest.mark.parametrize("status", [408, 504])
-async def test_a_time_out_that_the_server_reports_is_a_time_out(
-    upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall, how: str, status: int
-) -> None:
-    upstream.plan("fake-model", refuses(status))
-    error = await failure(provider, call(), how=how)
-    assert isinstance(error, UpstreamTimeout)
-    assert (error.status, error.counts) == (status, True)
-
-
-# ------------------------------------------------------------------ no answer
-
-
-async def test_silence_is_a_time_out(
-    upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall, how: str
-) -> None:
-    upstream.plan("fake-model", hangs())
-    error = await failure(provider, call(timeout_s=0.2), how=how)
-    assert isinstance(error, UpstreamTimeout)
-    assert (str(error), error.counts) == ("timed out", True)
-    await asyncio.to_thread(upstream.wait_until_gone)
-
-
-async def test_a_server_that_never_reads_the_request_times_out(call: MakeCall) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        provider = OpenAIProvider(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1")
-        error = await failure(provider, call(timeout_s=0.2, image="A" * 20_000_000), how="complete")
-        await provider.close()
-    assert isinstance(error, UpstreamTimeout)
-
-
-async def test_a_stall_between_bytes_is_a_time_out(
-    upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall, how: str
-) -> None:
-    kind = "text/event-stream" if how == "stream" else "application/json"
-    upstream.plan("fake-model", replies(Reply([HELLO], content_type=kind, ending="stall")))
-    error = await failure(provider, call(timeout_s=0.2), how=how)
-    assert isinstance(error, UpstreamTimeout)
-    await asyncio.to_thread(upstream.wait_until_gone)
-
-
-async def test_a_slow_drip_is_no_time_out(upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall) -> None:
-    """The clock starts anew with each byte: altogether this takes longer than the time-out."""
-    sent = [chunk({"content": str(number)}) for number in range(8)]
-    upstream.plan("fake-model", streams(*sent, STOP, DONE, interval_s=0.1))
-    assert len([frame async for frame in provider.stream(call(timeout_s=0.6))]) == 9
-
-
-async def test_nobody_listens(call: MakeCall, how: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    provider = OpenAIProvider(f"http://user:pass@127.0.0.1:{port}/v1")
-    error = await failure(provider, call(), how=how)
-    await provider.close()
-    assert (str(error), error.counts) == ("connection refused", True)
-
-
-async def test_no_such_host(call: MakeCall) -> None:
-    provider = OpenAIProvider("http://nowhere.invalid/v1")
-    error = await failure(provider, call(), how="complete")
-    await provider.close()
-    assert (str(error), error.counts) == ("unknown host", True)
-
-
-@pytest.mark.parametrize("reset", [False, True])
-async def test_a_connection_closed_before_the_answer(
-    raw_server: RawServer, call: MakeCall, how: str, *, reset: bool
-) -> None:
-    provider = OpenAIProvider(await raw_server(reset=reset))
-    error = await failure(provider, call(), how=how)
-    await provider.close()
-    assert (str(error), error.counts) == ("connection reset", True)
-
-
-async def test_a_server_without_tls(upstream: FakeUpstream, call: MakeCall) -> None:
-    provider = OpenAIProvider(upstream.base_url.replace("http:", "https:"))
-    error = await failure(provider, call(), how="complete")
-    await provider.close()
-    assert (str(error), error.counts) == ("tls", True)
-
 
 # ------------------------------------------------------------------ half an answer
 
@@ -204,9 +43,9 @@ async def test_a_body_that_breaks_off(
     ids=["nothing", "no finish", "one of two choices", "cut in the last frame", "no choices"],
 )
 async def test_a_stream_that_breaks_off(
-    upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall, sent: list[bytes], ending: str
+    upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall, sent: list[bytes], ending: Ending
 ) -> None:
-    upstream.plan("fake-model", replies(Reply(sent, content_type="text/event-stream", ending=ending)))  # type: ignore[arg-type]
+    upstream.plan("fake-model", replies(Reply(sent, content_type="text/event-stream", ending=ending)))
     error = await failure(provider, call(), how="stream")
     assert (str(error), error.counts) == ("broke off", True)
 

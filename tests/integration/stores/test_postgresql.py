@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager
 from urllib.parse import quote, urlsplit
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.util import await_only
 
 from conduit.core.errors import ConfigurationError, LedgerUnavailable
+from conduit.stores import queries
 from conduit.stores.sql import SqlLedger
 from tests.support.postgres import Postgres
-from tests.unit.stores.entries import decision, name
+from tests.unit.stores.entries import decision, name, observation
 
 PASSWORD = "p@ss/w:rd%20#?&é"
 
@@ -46,6 +49,37 @@ async def test_a_connection_that_died_while_idle_is_noticed_by_nobody(postgres: 
     await ledger.append(decision(3))
     assert (await ledger.totals()).decisions == 4
     await ledger.close()
+
+
+async def test_positions_are_seen_in_the_order_in_which_they_were_given(postgres_url: str) -> None:
+    """Else a reader that saw the second would go on from there, and never fold the first."""
+    inserted, commit = asyncio.Event(), asyncio.Event()
+
+    def dawdle(connection: Connection) -> None:
+        queries.write(connection, [observation(weight=1.0)])
+        inserted.set()
+        await_only(commit.wait())
+
+    def waiting(connection: Connection) -> int:
+        locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        found: int = connection.exec_driver_sql(locks).scalar_one()
+        return found
+
+    ledger, other = SqlLedger(postgres_url), SqlLedger(postgres_url)
+    await ledger.open()
+    await other.open()
+    await ledger.append(decision())
+    first = asyncio.create_task(ledger._database.write(dawdle, power_safe=False))
+    await inserted.wait()
+    second = other.append(observation(weight=2.0))
+    while not await ledger._database.read(waiting):
+        assert not second.done()
+    assert await ledger.observations(after=0, limit=9) == []
+    commit.set()
+    await asyncio.gather(first, second)
+    assert [o.weight for _, o in await ledger.observations(after=0, limit=9)] == [1.0, 2.0]
+    await ledger.close()
+    await other.close()
 
 
 async def test_no_server_at_the_start_is_unavailable() -> None:

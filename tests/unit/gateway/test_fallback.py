@@ -38,11 +38,20 @@ async def test_only_timeouts_make_a_timeout() -> None:
     assert caught.value.timed_out
 
 
-async def test_a_request_that_a_provider_rejects_is_not_asked_elsewhere() -> None:
+async def test_a_rejection_may_only_mean_that_model_and_teaches_nothing() -> None:
     attempts: list[Attempt] = []
-    with pytest.raises(UpstreamRejected):
-        await asked({"a": UpstreamRejected("http 400", status=400, body=b"{}"), "b": "never"}, attempts)
-    assert [a.counts for a in attempts] == [False]
+    breaker = Breaker(StillClock(), threshold=1)
+    rejection = UpstreamRejected("http 400", status=400, body=b"{}")
+    assert await asked({"a": rejection, "b": "yes"}, attempts, breaker) == "yes"
+    assert [a.counts for a in attempts] == [False, False]
+    assert not breaker.unavailable()
+
+
+async def test_when_nobody_answers_the_first_rejection_is_what_the_caller_hears() -> None:
+    first, second = (UpstreamRejected("http 400", status=400, body=body) for body in (b"1", b"2"))
+    with pytest.raises(UpstreamRejected) as caught:
+        await asked({"a": UpstreamError("http 503"), "b": first, "c": second}, [])
+    assert caught.value.body == b"1"
 
 
 def test_the_breaker_opens_after_five_failures_and_rests_longer_each_time() -> None:
