@@ -134,12 +134,13 @@ class Ledger(Protocol):
     """One append-only log. The order of entries that one process appends is kept."""
 
     async def open(self) -> None:
-        """Migrate and be ready. Raises LedgerUnavailable."""
+        """Migrate and be ready. Raises LedgerUnavailable, or ConfigurationError when waiting cannot help."""
         ...
 
     def append(self, *entries: Entry, power_safe: bool = False) -> Future[None]:
         """All or nothing. Queued at once; the future is done when the entries survive the death of the process
-        (with `power_safe`, of the machine), or holds LedgerConflict or LedgerUnavailable."""
+        (with `power_safe`, of the machine), or holds LedgerConflict, LedgerUnavailable, or LedgerError for an entry
+        that cannot be kept at all."""
         ...
 
     async def find(self, name: str) -> Record | None:

@@ -11,12 +11,12 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import IO, Any, Literal, Self, TypeVar
 
 ROOT = Path(__file__).parents[2]
 START_S = 40.0
@@ -85,7 +85,7 @@ class GatewayProcess:
             (folder / "conduit.toml").write_text(config, "utf-8")
         self._argv = _argv(command, self.port, workers)
         self._signal_of_death = signal.SIGKILL if workers == 1 else signal.SIGTERM  # who has children must end them
-        self._env = _environ() | dict(env or {})
+        self._env = environ() | dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -113,17 +113,9 @@ class GatewayProcess:
 
     def start(self) -> Self:
         """Returns when it is ready to serve."""
-        with warnings.catch_warnings(), self._files() as (out, err):
-            warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons dislike preexec_fn beside threads
-            self._process = subprocess.Popen(
-                self._argv,
-                cwd=self.folder,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                preexec_fn=lambda: _die_together(self._signal_of_death),  # noqa: PLW1509 - one call of libc, no lock
+        with self._files() as (out, err):
+            self._process = spawn(
+                self._argv, self.folder, self._env, stdout=out, stderr=err, signal_of_death=self._signal_of_death
             )
         until(self._ready, START_S, lambda: f"the gateway did not become ready:\n{self.said[-4000:]}")
         return self
@@ -210,6 +202,47 @@ class GatewayProcess:
 # ------------------------------------------------------------------ its parts
 
 
+def spawn(
+    argv: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    *,
+    stdout: IO[bytes] | int,
+    stderr: IO[bytes] | int,
+    signal_of_death: int = signal.SIGKILL,
+) -> subprocess.Popen[bytes]:
+    """A process that does not outlive this one, with a group of its own to be killed by."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons dislike preexec_fn beside threads
+        return subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            preexec_fn=lambda: _die_together(signal_of_death),  # noqa: PLW1509 - one call of libc, which takes no lock
+        )
+
+
+@contextmanager
+def recorded_upstream(table: Path, prices: Mapping[str, float]) -> Iterator[str]:
+    """A process that answers as `table` says, at these US dollars per million output tokens; the URL of its API."""
+    words = [word for model, usd in prices.items() for word in ("--price", f"{model}={usd!r}")]
+    argv = [sys.executable, "-m", "tests.support.upstream", "--port", str(free_port()), "--table", str(table), *words]
+    process = spawn(argv, ROOT, environ(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            url = process.stdout.readline().decode().strip()
+            assert url, "the fake upstream did not start"
+            yield url
+        finally:
+            process.kill()
+            process.wait(WAIT_S)
+
+
 def until(happened: Callable[[], T], within_s: float = WAIT_S, otherwise: Callable[[], str] | str = "") -> T:
     """Looks again and again until something true is there."""
     deadline = time.monotonic() + within_s
@@ -248,7 +281,8 @@ def _argv(command: Command, port: int, workers: int) -> list[str]:
     return uvicorn if workers == 1 else [*uvicorn, "--workers", str(workers)]
 
 
-def _environ() -> dict[str, str]:
+def environ() -> dict[str, str]:
+    """Of a process: what Python needs, the key of the fake provider, and nothing of the developer's."""
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("COVERAGE_")}
     return {**kept, "FAKE_KEY": FAKE_KEY}
 
