@@ -47,7 +47,7 @@ class Conduit:
     async def start(self) -> None:
         """Migrate, come to beliefs, follow. Raises LedgerUnavailable."""
         await self.ledger.open()
-        await self.follower.rebuild()
+        await self.follower.catch_up()
         self._following = asyncio.create_task(self.follower.run())
 
     async def stop(self) -> None:
@@ -64,9 +64,10 @@ class Conduit:
 
 async def assemble(settings: Settings, environ: Mapping[str, str], *, listener: Listener | None = None) -> Conduit:
     """Raises ConfigurationError that names the setting."""
-    return await _assemble(
-        settings, environ, SqlLedger(settings.database_url.get_secret_value()), listener or LogListener()
-    )
+    told = listener or LogListener()
+    url = settings.database_url.get_secret_value()
+    ledger = SqlLedger(url, listener=lambda loss: told(Degraded("ledger", loss)))
+    return await _assemble(settings, environ, ledger, told)
 
 
 async def assemble_demo(*, seed: int) -> Conduit:

@@ -11,6 +11,7 @@ from typing import Any
 from dotenv import dotenv_values
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 
 from conduit.api.envelope import answer_error
 from conduit.api.middleware import middleware
@@ -48,21 +49,39 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: {error}") from None
 
 
-def create_app(settings: Settings, environ: Mapping[str, str]) -> Starlette:
+class Application(Starlette):
+    """Says in one line why it cannot start, where a traceback would say where."""
+
+    cannot_start = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def plain(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed" and self.cannot_start:
+                message["message"] = f"conduit: {self.cannot_start}"
+            await send(message)
+
+        await super().__call__(scope, receive, plain if scope["type"] == "lifespan" else send)
+
+
+def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
     """The routes in their stack; everything behind them is assembled when the server starts."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Application) -> AsyncIterator[None]:
         setup_logs(level=settings.log_level, form=settings.log_format)
-        conduit = app.state.conduit = await assemble(settings, environ)
-        await conduit.start()
+        try:
+            conduit = app.state.conduit = await assemble(settings, environ)
+            await conduit.start()
+        except ConduitError as error:
+            app.cannot_start = str(error)
+            raise
         try:
             yield
         finally:
             await conduit.stop()
 
     clock = SystemClock()
-    return Starlette(
+    return Application(
         routes=ROUTES,
         middleware=middleware(settings, clock=clock, ids=TimeOrderedIds(clock)),
         exception_handlers={ConduitError: answer_error, HTTPException: answer_error},
@@ -70,7 +89,7 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Starlette:
     )
 
 
-def __getattr__(name: str) -> Starlette:
+def __getattr__(name: str) -> Application:
     """`app`, made when a server asks for it: importing this module reads no settings."""
     if name != "app":
         raise AttributeError(name)

@@ -129,6 +129,7 @@ async def models(request: Request) -> Response:
 
 async def stats(request: Request) -> Response:
     conduit = _conduit(request)
+    await conduit.follower.catch_up()  # so that the answer is a function of the ledger, whoever gives it
     totals = await conduit.ledger.totals()
     recent = await conduit.ledger.recent(limit=RECENT_FOR_SAVINGS)
     saved = await asyncio.to_thread(savings, recent, router=conduit.router, baseline=conduit.baseline)

@@ -94,7 +94,7 @@ class Settings(BaseModel):
     providers: dict[str, ProviderTable] = Field(
         {}, description="Servers that speak OpenAI's API (only in conduit.toml)."
     )
-    models: list[ModelTable] = Field([], description="The catalogue; a provider with models here offers these alone (only in conduit.toml).")
+    models: list[ModelTable] = Field([], description="The catalogue (only in conduit.toml).")
 
     @field_validator("preferences")
     @classmethod

@@ -20,19 +20,26 @@ class Follower:
         self.position = 0
         """Of the last observation folded."""
         self._news = asyncio.Event()
+        self._alone = asyncio.Lock()
 
-    async def rebuild(self) -> None:
-        """Fold everything that there is: how a process comes to its beliefs. Raises LedgerUnavailable."""
-        while await self._read():
-            pass
-        await asyncio.to_thread(self._router.refresh)
+    async def catch_up(self) -> None:
+        """Fold all that there is, and believe it: two processes that have caught up believe the same.
+
+        Raises LedgerUnavailable.
+        """
+        async with self._alone:
+            while await self._read():
+                pass
+            if self._router.behind:
+                await asyncio.to_thread(self._router.refresh)
 
     async def run(self) -> None:
         """Follow until cancelled; a ledger that is away is announced and awaited."""
         while True:
-            read = await self._look()
-            if self._router.stale or (read == 0 and self._router.behind):
-                await asyncio.to_thread(self._router.refresh)
+            async with self._alone:
+                read = await self._look()
+                if self._router.stale or (read == 0 and self._router.behind):
+                    await asyncio.to_thread(self._router.refresh)
             if read < AT_ONCE:
                 await self._pause()
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from tests.support.gateway import ROOT, GatewayProcess, declared, recorded_upstr
 
 SEEDS = (0, 1, 2)
 PROMPTS = 800
-SANDBOX_PROMPTS = 600
+SANDBOX_PROMPTS = 500
 THREADS = 4
 TYPICAL_TOKENS = 500
 """By which a model's price is chosen so that its mean answer costs what was recorded."""
@@ -44,6 +45,7 @@ class Half:
 
 
 Judge = Callable[[Row, Any], float]
+Show = Callable[[str], None]
 
 
 def run(gateway: GatewayProcess, rows: Sequence[Row], judge: Judge) -> Half:
@@ -55,7 +57,7 @@ def run(gateway: GatewayProcess, rows: Sequence[Row], judge: Judge) -> Half:
             raw = client.chat.completions.with_raw_response.create(model="auto", messages=message)
             quality = judge(row, raw.parse())
             said = {"response_id": raw.headers["x-conduit-decision"], "quality_score": quality}
-            client.post("/feedback", cast_to=object, body=said)
+            assert gateway.post("/v1/feedback", said).status == 200
             return quality, float(raw.headers["x-conduit-cost-usd"])
 
         with ThreadPoolExecutor(THREADS) as threads:
@@ -73,19 +75,29 @@ def run(gateway: GatewayProcess, rows: Sequence[Row], judge: Judge) -> Half:
     )
 
 
-def judged(name: str, halves: Sequence[Half], *, cost_share: float, quality_gain: float) -> None:
-    """Prints the figures, and holds their means to the margins."""
+def judged(show: Show, name: str, halves: Sequence[Half], *, cost_share: float, quality_gain: float) -> None:
+    """Shows the figures, and holds their means to the margins."""
     for seed, half in zip(SEEDS, halves, strict=True):
-        print(
-            f"\n{name}, seed {seed}, second half: quality {half.quality:.3f} (uniform {half.uniform_quality:.3f}), "
-            f"USD a request {half.cost_usd:.6f} (uniform {half.uniform_cost_usd:.6f})",
-            end="",
+        show(
+            f"{name}, seed {seed}, second half: quality {half.quality:.3f} (uniform {half.uniform_quality:.3f}), "
+            f"USD a request {half.cost_usd:.6f} (uniform {half.uniform_cost_usd:.6f})"
         )
     share = fmean(half.cost_usd / half.uniform_cost_usd for half in halves)
     gain = fmean(half.quality - half.uniform_quality for half in halves)
-    print(f"\n{name}, mean: {share:.3f} of uniform's cost, {gain:+.3f} of its quality")
+    show(f"{name}, mean: {share:.3f} of uniform's cost, {gain:+.3f} of its quality")
     assert share <= cost_share
     assert gain >= quality_gain
+
+
+@pytest.fixture
+def show(capsys: pytest.CaptureFixture[str]) -> Show:
+    """Figures are worth seeing when all is well, too."""
+
+    def say(line: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{line}")
+
+    return say
 
 
 # ------------------------------------------------------------------ recorded outcomes of real models
@@ -102,7 +114,7 @@ def table() -> Path:
     pytest.skip(absent)
 
 
-def test_recorded_outcomes_of_real_models(table: Path, tmp_path: Path) -> None:
+def test_recorded_outcomes_of_real_models(table: Path, tmp_path: Path, show: Show) -> None:
     """800 real prompts: after 400 the bill is at most 35 % of uniform routing's, and quality at least 0.015 above."""
     rows = read_table(table)
     prices = {
@@ -115,7 +127,7 @@ def test_recorded_outcomes_of_real_models(table: Path, tmp_path: Path) -> None:
             config = declared(url, prices)
             with GatewayProcess(tmp_path / str(seed), config=config, env={"SEED": str(seed)}) as gateway:
                 halves.append(run(gateway, sample, _as_recorded))
-    judged("pareto_val", halves, cost_share=PARETO_COST, quality_gain=PARETO_QUALITY)
+    judged(show, "pareto_val", halves, cost_share=PARETO_COST, quality_gain=PARETO_QUALITY)
 
 
 def _as_recorded(row: Row, answer: Any) -> float:
@@ -149,14 +161,14 @@ def sandbox_rows() -> Iterator[Callable[[int], list[Row]]]:
         yield lambda seed: [runner.run(row(prompt)) for prompt in islice(prompts(seed), SANDBOX_PROMPTS)]
 
 
-def test_the_sandbox(sandbox_rows: Callable[[int], list[Row]], tmp_path: Path) -> None:
+def test_the_sandbox(sandbox_rows: Callable[[int], list[Row]], tmp_path: Path, show: Show) -> None:
     """600 made-up prompts: after 300 the bill is at most 60 % of uniform routing's, and quality at least 0.03 above."""
     halves = []
     for seed in SEEDS:
-        env = {"SEED": str(seed), "SANDBOX_TIME_SCALE": "0"}
+        env = {"SEED": str(seed), "SANDBOX_TIME_SCALE": "0", "PREFERENCES": os.environ["PREF"]}
         with GatewayProcess(tmp_path / str(seed), env=env) as gateway:
             halves.append(run(gateway, sandbox_rows(seed), _as_simulated))
-    judged("sandbox", halves, cost_share=SANDBOX_COST, quality_gain=SANDBOX_QUALITY)
+    judged(show, "sandbox", halves, cost_share=SANDBOX_COST, quality_gain=SANDBOX_QUALITY)
 
 
 def _as_simulated(row: Row, answer: Any) -> float:
