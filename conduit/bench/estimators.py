@@ -40,8 +40,8 @@ def savings(records: Iterable[Record], *, router: Router, baseline: str) -> Esti
     paid = [r for r in records if _is_evidence(r)]
     if len(paid) < LEAST or router.catalogue[baseline].price is None:
         return None
-    forecast, doubt = router.expected_cost_usd(
-        baseline, [r.decision.context for r in paid], [_input_tokens(r) for r in paid]
+    forecast, doubt = router.beliefs.costs_usd(
+        router.catalogue[baseline], [r.decision.context for r in paid], [_input_tokens(r) for r in paid]
     )
     cost = np.array([_cost_usd(r) for r in paid])
     saved = forecast + _weights(paid, baseline) * (cost - forecast) - cost

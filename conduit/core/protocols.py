@@ -37,10 +37,15 @@ class Ids(Protocol):
 class Features(Protocol):
     """Text -> context. Fixed for a version: a change of features is a new version, hence new beliefs."""
 
-    version: str
-    dimension: int
-    blocks: tuple[int, ...]
-    """Sizes of the groups of features that share a variance; they sum to `dimension`; the last, of 1, is constant."""
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Sizes of the groups of features that share a variance; they sum to `dimension`; the last, of 1, is constant."""
 
     def context(self, text: str) -> Vector:
         """(dimension,) of any text whatever, in bounded time."""

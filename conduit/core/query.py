@@ -15,7 +15,7 @@ class Preferences:
     """How much quality, cost and speed weigh against each other.
 
     `cost` is what one typical request at the dearest model's price is worth in quality (0..1); `latency`
-    is what ten seconds of waiting are worth. Only ratios matter.
+    is what ten seconds of waiting are worth.
     """
 
     quality: float = 1.0

@@ -22,12 +22,11 @@ def penalty(
 ) -> Vector:
     """(k,) what asking each model takes away from utility, given (k,) its expected cost and latency.
 
-    Linear in dollars, so that a hundredfold price is a hundredfold penalty. The shadow price is in quality per
-    dollar and scales with the caller's own weight of quality, so that presets do not change what a budget means.
-    A cost that is not known (nan) weighs as the dearest known one: unknown is never free.
+    Linear in dollars, so that a hundredfold price is a hundredfold penalty. The shadow price is in utility per
+    dollar. A cost that is not known (nan) weighs as the dearest known one: unknown is never free.
     """
     dollars = np.where(np.isnan(cost_usd), dearest(cost_usd, reference_cost_usd), cost_usd)
-    per_dollar = preferences.cost / reference_cost_usd + preferences.quality * shadow_price
+    per_dollar = preferences.cost / reference_cost_usd + shadow_price
     seconds = np.where(np.isnan(latency_s), 0.0, latency_s)
     return dollars * per_dollar + preferences.latency * seconds / REFERENCE_LATENCY_S
 

@@ -30,16 +30,16 @@ class Follower:
         async with self._alone:
             while await self._read():
                 pass
-            if self._router.behind:
-                await asyncio.to_thread(self._router.refresh)
+            if self._router.beliefs.behind:
+                await asyncio.to_thread(self._router.beliefs.refresh)
 
     async def run(self) -> None:
         """Follow until cancelled; a ledger that is away is announced and awaited."""
         while True:
             async with self._alone:
                 read = await self._look()
-                if self._router.stale or (read == 0 and self._router.behind):
-                    await asyncio.to_thread(self._router.refresh)
+                if self._router.beliefs.stale or (read == 0 and self._router.beliefs.behind):
+                    await asyncio.to_thread(self._router.beliefs.refresh)
             if read < AT_ONCE:
                 await self._pause()
 

@@ -153,7 +153,7 @@ def test_an_observation_of_other_features_is_passed_over() -> None:
 
     r = router()
     r.learn(replace(r.choose("hi").observation(quality=1.0), features="of-another-age", context=np.ones(3)))
-    assert r.folded == 0
+    assert r.beliefs.folded == 0
 
 
 def test_a_retraction_undoes() -> None:
@@ -163,7 +163,7 @@ def test_a_retraction_undoes() -> None:
     said = r.choose("hi").observation(quality=1.0)
     r.fold(said)
     r.fold(replace(said, weight=-1.0))
-    r.refresh()
+    r.beliefs.refresh()
     assert r.choose("hi").candidates[0].quality == pytest.approx(untouched.choose("hi").candidates[0].quality)
 
 

@@ -1,0 +1,114 @@
+"""What is believed of the models, as the fold of observations: quality by a policy, cost and latency by forecasts."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from conduit.bandits.policy import Menu, State, Vector
+from conduit.bandits.schedule import Schedule
+from conduit.core.catalogue import Model
+from conduit.core.decision import Candidate, Observation
+from conduit.core.forecast import Forecast
+from conduit.core.policies import make_policy
+from conduit.core.protocols import Features
+from conduit.core.query import Preferences
+from conduit.core.reward import penalty
+
+
+class Beliefs:
+    """Folds observations made by `features`; `reference_cost_usd` is the unit in which preferences weigh cost."""
+
+    def __init__(
+        self, policy: str, features: Features, *, reference_cost_usd: float, schedule: Schedule | None = None
+    ) -> None:
+        self._policy = make_policy(policy, features.blocks)
+        self._forecast = Forecast(features.blocks)
+        self._version = features.version
+        self._reference_cost_usd = reference_cost_usd
+        self._schedule = schedule or Schedule()
+        self.folded = 0
+        self._solved = 0
+
+    # -------------------------------------------------------------- looking
+
+    def expect(self, x: Vector, models: Sequence[Model], *, input_tokens: int, most: int | None) -> list[Candidate]:
+        """What asking each would cost and how long it would take; quality is not looked at yet."""
+        costs = self._forecast.cost_usd(x, models, input_tokens=input_tokens, most=most)
+        latencies = self._forecast.latency_s(x, models)
+        return [
+            Candidate(model.name, 0.0, 0.0, 0.0, 0.0, _known(cost), _known(latency))
+            for model, cost, latency in zip(models, costs.tolist(), latencies.tolist(), strict=True)
+        ]
+
+    def consider(
+        self, x: Vector, expected: Sequence[Candidate], preferences: Preferences, *, shadow_price: float = 0.0
+    ) -> list[Candidate]:
+        """The same, in the same order, with the quality that is believed, the utility that follows, and the probability
+        with which each is to be drawn."""
+        weights = penalty(
+            preferences,
+            cost_usd=_nan_for_none([c.cost_usd for c in expected]),
+            latency_s=_nan_for_none([c.latency_s for c in expected]),
+            reference_cost_usd=self._reference_cost_usd,
+            shadow_price=shadow_price,
+        )
+        menu = Menu([c.model for c in expected], weights, preferences.quality)
+        d = self._policy.distribution(x, menu)
+        utility = menu.quality_weight * d.mean - menu.penalty
+        columns = (d.probability.tolist(), utility.tolist(), d.mean.tolist(), d.width.tolist())
+        return [
+            replace(c, probability=p, utility=u, quality=q, quality_sd=sd)
+            for c, p, u, q, sd in zip(expected, *columns, strict=True)
+        ]
+
+    def costs_usd(self, model: Model, contexts: Sequence[Vector], tokens: Sequence[int]) -> tuple[Vector, Vector]:
+        """(n,) what `model` would cost in each context, with (n,) `tokens` in, and (n,) the relative doubt of it; nan
+        where its price is unknown."""
+        return self._forecast.costs_usd(model, contexts, tokens)
+
+    # -------------------------------------------------------------- learning
+
+    def fold(self, observation: Observation) -> None:
+        """Add one observation to the sums; beliefs follow at the next `refresh`.
+
+        One made by other features says nothing here, and is passed over.
+        """
+        o = observation
+        if o.features != self._version:
+            return
+        if o.quality is not None:
+            self._policy.learn(o.model, o.context, o.quality, weight=o.weight, time_s=o.time_s)
+        self._forecast.learn(o)
+        self.folded += 1
+
+    @property
+    def stale(self) -> bool:
+        """Whether enough was folded since the last `refresh` to make another worth its milliseconds."""
+        return self._schedule.due(self.folded, self._solved)
+
+    @property
+    def behind(self) -> bool:
+        """Whether anything at all was folded since."""
+        return self.folded != self._solved
+
+    def refresh(self) -> None:
+        """Solve the sums into beliefs. Slow (tens of milliseconds); safe beside `consider` in another thread,
+        not beside `fold`."""
+        folded = self.folded
+        self._policy.refresh()
+        self._forecast.refresh()
+        self._solved = folded
+
+    def state(self) -> Mapping[str, State]:
+        """All sums: equal states are equal beliefs."""
+        return {"quality": self._policy.state(), **self._forecast.state()}
+
+
+def _known(number: float) -> float | None:
+    return None if math.isnan(number) else number
+
+
+def _nan_for_none(numbers: Sequence[float | None]) -> Vector:
+    return np.array([np.nan if n is None else n for n in numbers])
