@@ -1,6 +1,5 @@
 """The command line: `conduit serve`, `conduit replay`, `conduit demo`."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -62,7 +61,6 @@ def demo(
 
 def main() -> None:
     """Errors of ours are one line, not a traceback."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see api/__init__.py; the commands import numpy when they run
     try:
         app()
     except ConduitError as error:

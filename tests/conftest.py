@@ -2,4 +2,4 @@
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: see conduit/api/__init__.py
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: see conduit/core/threads.py

@@ -8,16 +8,13 @@ from conduit.bandits.without_context import WithoutContext
 class AlwaysBest(WithoutContext):
     """Greedy without context (Sutton & Barto 2018, section 2.6): the best mean quality so far, whatever it costs.
 
-    An arm that was not seen counts as 1, so that each is tried. Nothing else is explored: an unlucky start is never mended.
-    Costs enter only as a tie is broken: between equals the lower penalty is better.
+    An arm that was not seen counts as 1, so that each is tried. Nothing else explores: an unlucky start may last.
     """
 
     def distribution(self, x: Vector, menu: Menu) -> Distribution:
-        """The arm of best mean utility."""
+        """The penalty changes nothing, nor does a budget."""
         mean = self.seen.means(menu.arms, unseen=1.0)
-        return Distribution(
-            argmax_probability(menu.quality_weight * mean - menu.penalty), mean, self.seen.widths(menu.arms)
-        )
+        return Distribution(argmax_probability(mean), mean, self.seen.widths(menu.arms))
 
 
 class AlwaysCheapest(WithoutContext):
@@ -25,4 +22,5 @@ class AlwaysCheapest(WithoutContext):
 
     def distribution(self, x: Vector, menu: Menu) -> Distribution:
         """Where nothing in the penalty tells arms apart they are equally likely."""
-        return Distribution(argmax_probability(-menu.penalty), self.seen.means(menu.arms), self.seen.widths(menu.arms))
+        mean = self.seen.means(menu.arms)
+        return Distribution(argmax_probability(-menu.penalty), mean, self.seen.widths(menu.arms))

@@ -2,7 +2,7 @@
 
     play each arm once;   then the arm of largest  mean_a + sqrt(2 ln n / n_a)
 
-With weights of observations for counts. Two answers to one state of the tallies are the same: probability 1, ties shared.
+With weights of observations for counts. All probability is on that arm; ties share it.
 """
 
 import math

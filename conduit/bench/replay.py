@@ -8,7 +8,7 @@ from typing import Any
 
 from conduit.bench.tables import Recorded, Row
 from conduit.core.catalogue import Model, Price
-from conduit.core.decision import Decision
+from conduit.core.decision import Decision, Observation
 from conduit.core.forecast import PRIOR_OUTPUT_TOKENS
 from conduit.core.query import Preferences, Query
 from conduit.core.router import Router
@@ -26,10 +26,21 @@ class Step:
 
     decision: Decision
     row: Row
+    model: Model
 
     @property
     def recorded(self) -> Recorded:
         return self.row.outcomes[self.decision.model]
+
+    def observation(self) -> Observation:
+        """All that is learned from: the chosen model's outcome."""
+        seen = self.recorded
+        return self.decision.observation(
+            quality=seen.quality,
+            output_tokens=_tokens(seen.cost_usd, self.model.price),
+            latency_s=seen.latency_s,
+            cost_usd=seen.cost_usd,
+        )
 
     def line(self, *, budget_usd: float | None, seed: int) -> dict[str, Any]:
         """Of a decisions file."""
@@ -58,16 +69,8 @@ def replay(
     router = Router(models, policy=policy, budget_usd=budget_usd, seed=seed, clock=StillClock(), ids=CountingIds())
     for row in rows:  # rows have no times: all are of one moment, and nothing decays
         decision = router.choose(Query(row.prompt, preferences=wanted))
-        step = Step(decision, row)
-        seen = step.recorded
-        router.learn(
-            decision.observation(
-                quality=seen.quality,
-                output_tokens=_tokens(seen.cost_usd, router.catalogue[decision.model].price),
-                latency_s=seen.latency_s,
-                cost_usd=seen.cost_usd,
-            )
-        )
+        step = Step(decision, row, router.catalogue[decision.model])
+        router.learn(step.observation())
         yield step
 
 

@@ -15,6 +15,7 @@ from conduit.core.policies import make_policy
 from conduit.core.protocols import Features
 from conduit.core.query import Preferences
 from conduit.core.reward import penalty
+from conduit.core.threads import one_thread
 
 
 class Beliefs:
@@ -97,8 +98,9 @@ class Beliefs:
         """Solve the sums into beliefs. Slow (tens of milliseconds); safe beside `consider` in another thread,
         not beside `fold`."""
         folded = self.folded
-        self._policy.refresh()
-        self._forecast.refresh()
+        with one_thread():
+            self._policy.refresh()
+            self._forecast.refresh()
         self._solved = folded
 
     def state(self) -> Mapping[str, State]:

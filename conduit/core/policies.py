@@ -3,15 +3,37 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from conduit.bandits.baselines import Fixed, Uniform
+from conduit.bandits.dueling import Dueling
+from conduit.bandits.epsilon_greedy import EpsilonGreedy
+from conduit.bandits.extremes import AlwaysBest, AlwaysCheapest
 from conduit.bandits.hierarchical import HierarchicalThompson
+from conduit.bandits.hybrid import Hybrid
+from conduit.bandits.knn import NearestNeighbours
+from conduit.bandits.linear_thompson import LinearThompson
+from conduit.bandits.linucb import LinUCB
+from conduit.bandits.paced_linucb import PacedLinUCB
 from conduit.bandits.policy import Policy
 from conduit.bandits.thompson import BetaThompson
+from conduit.bandits.ucb1 import UCB1
 from conduit.core.errors import ConfigurationError
 
 DEFAULT_POLICY = "hierarchical"
+PER_FEATURE = 5.0
+"""Observations to a feature before a hybrid looks at the context."""
 POLICIES: Mapping[str, Callable[[Sequence[int]], Policy]] = {
     "hierarchical": HierarchicalThompson,
     "thompson_sampling": lambda _: BetaThompson(),
+    "contextual_thompson_sampling": lambda blocks: LinearThompson(sum(blocks)),
+    "ucb1": lambda _: UCB1(),
+    "epsilon_greedy": lambda _: EpsilonGreedy(),
+    "linucb": lambda blocks: LinUCB(sum(blocks)),
+    "paced_linucb": lambda blocks: PacedLinUCB(sum(blocks)),
+    "hybrid_ucb1_linucb": lambda blocks: _hybrid(UCB1(), blocks),
+    "hybrid_thompson_linucb": lambda blocks: _hybrid(BetaThompson(), blocks),
+    "dueling": lambda _: Dueling(),
+    "knn": lambda blocks: NearestNeighbours(sum(blocks)),
+    "always_best": lambda _: AlwaysBest(),
+    "always_cheapest": lambda _: AlwaysCheapest(),
     "uniform": lambda _: Uniform(),
 }
 FIXED = "fixed:"
@@ -24,3 +46,8 @@ def make_policy(name: str, blocks: Sequence[int]) -> Policy:
     if name not in POLICIES:
         raise ConfigurationError(f"policy: {name!r} is not one of {', '.join(POLICIES)}, {FIXED}MODEL")
     return POLICIES[name](blocks)
+
+
+def _hybrid(first: Policy, blocks: Sequence[int]) -> Policy:
+    dimension = sum(blocks)
+    return Hybrid(first, LinUCB(dimension), switch=PER_FEATURE * dimension)
