@@ -1,9 +1,9 @@
-"""Do the intervals of `conduit evaluate` cover the truth? On tables where every outcome is known it can be computed.
+"""Do the intervals of `conduit evaluate` cover the truth? Where every outcome is known it can be computed.
 
-    python -m benchmarks.coverage TABLE.jsonl.gz [--runs 200] [--requests 600] [--logging uniform] [--policy hierarchical]
+    python -m benchmarks.coverage TABLE.jsonl.gz [--runs 200] [--requests 600] [--logging POLICY] [--policy POLICY]
 
-Each run draws prompts, serves them with the logging policy, and evaluates the other policy from that log alone. The truth of
-a run is what the other policy's own probabilities would have given on the same prompts, looked up in the table.
+Each run draws prompts, serves them with the logging policy, and evaluates the other policy from that log alone. The
+truth of a run is what the other policy's own probabilities would have given on the same prompts, looked up in the table.
 """
 
 import argparse

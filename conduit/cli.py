@@ -49,6 +49,25 @@ def replay(
 
 
 @app.command()
+def evaluate(
+    policy: str = typer.Option("hierarchical", help="The policy to judge; names as for replay."),
+    preferences: str = typer.Option("balanced", help="balanced, quality, cost or speed."),
+    last: int = typer.Option(20_000, min=1, help="How many of the ledger's decisions to look at."),
+) -> None:
+    """Judge a policy on the ledger's own traffic, without serving it."""
+    import asyncio
+
+    from conduit.api.app import read_environ, read_settings
+    from conduit.assemble import assemble
+    from conduit.bench.run_evaluate import run_evaluate
+    from conduit.core.query import Preferences
+
+    environ = read_environ()
+    conduit = asyncio.run(assemble(read_settings(environ), environ))
+    run_evaluate(conduit, policy=policy, preferences=Preferences.preset(preferences), last=last)
+
+
+@app.command()
 def demo(
     seconds: int = typer.Option(60, min=1, help="How long it plays."),
     seed: int = typer.Option(0, help="Of the prompts and of every draw."),

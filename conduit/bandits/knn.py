@@ -17,7 +17,6 @@ from conduit.bandits.policy import Distribution, Menu, State, Vector
 from conduit.bandits.propensity import with_floor
 from conduit.bandits.statistics import MAX_WEIGHT, MAX_X, bounded, checked
 
-
 TRIES = 10
 
 

@@ -2,9 +2,9 @@
 
     theta_a ~ N(theta^_a, v^2 A_a^-1),   pull argmax_a theta_a' x
 
-The paper samples; here the probability that an arm is the best is computed, so that what is reported is what is
-drawn from. v = R sqrt(9 d ln(t/delta)) bounds the regret and is far too wide in practice: v = R, the noise's own scale, is the
-posterior of a Gaussian outcome, and R = 1/2 holds for every outcome in [0, 1].
+The paper samples; here the probability that an arm is the best is computed, so that what is reported is what is drawn
+from. The paper's v = R sqrt(9 d ln(t/delta)) serves its bound and is too wide to use: v = R, the scale of the noise,
+makes it the posterior of a Gaussian outcome, and R = 1/2 holds for every outcome in [0, 1].
 """
 
 from conduit.bandits.linear_policy import LinearPolicy

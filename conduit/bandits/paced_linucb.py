@@ -6,9 +6,9 @@
 A newcomer is pulled a few times whatever its index: without that an alpha this small stays with whom it met first.
 alpha, eta, s and the bound are those of the authors' package, version 0.1.1, for a start without labelled prompts; how
 many pulls are forced is our choice. What differs, because Conduit's protocol says so:
-- c~ is dollars over the dearest arm's instead of their logarithm: a utility that is linear in dollars is what a budget
-  and every other policy here mean. lambda_c c~ is the cost weight of the preferences, and already in the menu's penalty.
-- Costs of a call are learned (the router's forecast) instead of read off a price list.
+- c~ is dollars over the dearest arm's instead of their logarithm: utility is linear in dollars for every policy here.
+  lambda_c c~ is the cost weight of the preferences, and already in the menu's penalty.
+- What a call costs is forecast from calls, not read off a price list.
 - It forgets by the time of the decision (forward decay) and not by .997 a request, so that order does not matter; the
   default forgets nothing. The hard ceiling on prices is left out: requirements filter, policies do not.
 """

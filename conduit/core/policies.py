@@ -11,7 +11,8 @@ from conduit.bandits.hybrid import Hybrid
 from conduit.bandits.knn import NearestNeighbours
 from conduit.bandits.linear_thompson import LinearThompson
 from conduit.bandits.linucb import LinUCB
-from conduit.bandits.paced_linucb import PacedLinUCB
+from conduit.bandits.paced_linucb import DualAscent, PacedLinUCB
+from conduit.bandits.pacing import Pacer
 from conduit.bandits.policy import Policy
 from conduit.bandits.thompson import BetaThompson
 from conduit.bandits.ucb1 import UCB1
@@ -46,6 +47,11 @@ def make_policy(name: str, blocks: Sequence[int]) -> Policy:
     if name not in POLICIES:
         raise ConfigurationError(f"policy: {name!r} is not one of {', '.join(POLICIES)}, {FIXED}MODEL")
     return POLICIES[name](blocks)
+
+
+def make_pacer(name: str, budget_usd: float) -> Pacer | DualAscent:
+    """What prices dollars for this policy: paced_linucb brings its own dual step."""
+    return DualAscent(budget_usd) if name == "paced_linucb" else Pacer(budget_usd)
 
 
 def _hybrid(first: Policy, blocks: Sequence[int]) -> Policy:

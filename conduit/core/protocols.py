@@ -45,7 +45,7 @@ class Features(Protocol):
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """Sizes of the groups of features that share a variance; they sum to `dimension`; the last, of 1, is constant."""
+        """Sizes of the groups of features that share a variance; they sum to `dimension`, the last is 1: constant."""
 
     def context(self, text: str) -> Vector:
         """(dimension,) of any text whatever, in bounded time."""

@@ -11,8 +11,10 @@ from conduit.bandits.knn import NearestNeighbours
 from conduit.bandits.linear_thompson import LinearThompson
 from conduit.bandits.linucb import LinUCB
 from conduit.bandits.paced_linucb import DualAscent, PacedLinUCB
+from conduit.bandits.pacing import Pacer
 from conduit.bandits.policy import Menu, Policy
 from conduit.bandits.ucb1 import UCB1
+from conduit.core.policies import make_pacer
 
 X = np.array([0.0, 1.0])
 FREE = Menu(["a", "b", "c"], np.zeros(3))
@@ -164,6 +166,15 @@ def test_forgetting_does_not_depend_on_the_order_of_reading_nor_on_a_restart() -
         np.testing.assert_allclose(policy.ridge.predict(X, ["a"]), one.ridge.predict(X, ["a"]), atol=1e-12)
 
 
+def test_paced_linucb_pulls_a_newcomer_a_few_times_whatever_it_costs() -> None:
+    policy = PacedLinUCB(2, forced=2.0)
+    menu = Menu(FREE.arms, np.array([0.0, 9.0, 99.0]))
+    teach(policy, a=[1.0] * 2, b=[0.0])
+    assert pi(policy, menu) == [0, 0.5, 0.5]
+    teach(policy, b=[0.0], c=[1.0] * 2)
+    assert pi(policy, menu) == [1, 0, 0]
+
+
 @pytest.mark.parametrize("budget_usd", [5e-4, 2e-3, 6e-3])
 def test_dual_ascent_holds_the_mean_cost_near_the_budget(budget_usd: float) -> None:
     """3000 requests to three arms, a hundredfold apart in price: within 5 %."""
@@ -177,6 +188,11 @@ def test_dual_ascent_holds_the_mean_cost_near_the_budget(budget_usd: float) -> N
     assert spent / 3000 == pytest.approx(budget_usd, rel=0.05)
     with pytest.raises(ValueError, match="positive"):
         DualAscent(0.0)
+
+
+def test_paced_linucb_brings_its_own_pacer() -> None:
+    assert isinstance(make_pacer("paced_linucb", 1.0), DualAscent)
+    assert isinstance(make_pacer("linucb", 1.0), Pacer)
 
 
 def test_neighbours_far_away_do_not_count_and_the_oldest_are_forgotten() -> None:
