@@ -3,7 +3,7 @@
     python -m benchmarks.coverage TABLE.jsonl.gz [--runs 200] [--requests 600] [--logging POLICY] [--policy POLICY]
 
 Each run draws prompts, serves them with the logging policy, and evaluates the other policy from that log alone. The
-truth of a run is what the other policy's own probabilities would have given on the same prompts, looked up in the table.
+truth of a run is what the other policy's own probabilities would have given on the same prompts, by the table.
 """
 
 import argparse

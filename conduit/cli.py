@@ -36,7 +36,12 @@ def serve(
 @app.command()
 def replay(
     table: Path = typer.Argument(help="A routing table: JSON lines, gzipped or not."),
-    policy: str = typer.Option("hierarchical", help="hierarchical, thompson_sampling, uniform or fixed:MODEL."),
+    policy: str = typer.Option(
+        "hierarchical",
+        help="hierarchical, thompson_sampling, contextual_thompson_sampling, ucb1, epsilon_greedy, linucb, "
+        "paced_linucb, hybrid_ucb1_linucb, hybrid_thompson_linucb, dueling, knn, always_best, always_cheapest, "
+        "uniform or fixed:MODEL.",
+    ),
     budget_usd: float | None = typer.Option(None, help="Mean US dollars a request that may be spent."),
     seed: int = typer.Option(0, help="Of the order of prompts and of every draw."),
     decisions: Path | None = typer.Option(None, help="Write one JSON line a decision here."),
@@ -46,6 +51,26 @@ def replay(
     from conduit.bench.run_replay import run_replay
 
     run_replay(table, policy=policy, budget_usd=budget_usd, seed=seed, out=decisions, limit=limit)
+
+
+@app.command()
+def bench(
+    tables: list[Path] = typer.Argument(metavar="TABLE...", help="Routing tables: JSON lines, gzipped or not."),
+    policy: list[str] = typer.Option(
+        [],
+        help="Names as for replay, one to each option, or `all`; differences are taken from the first. "
+        "Without any: hierarchical, thompson_sampling, linucb, paced_linucb.",
+    ),
+    budgets: int = typer.Option(6, min=1, help="Steps of the ladder from the cheapest model's cost to the best one's."),
+    seeds: int = typer.Option(10, min=1, help="Runs of each policy at each budget, in different orders."),
+    limit: int | None = typer.Option(None, min=1, help="Play only so many prompts of each table."),
+    jobs: int = typer.Option(1, min=1, help="Processes."),
+    out: Path = typer.Option(Path("bench-results"), help="Folder for results.json and a picture of each table."),
+) -> None:
+    """Let policies compete on routing tables: from a cold start, under budgets, over seeds."""
+    from conduit.bench.run_bench import run_bench
+
+    run_bench(tables, policies=policy, budgets=budgets, seeds=seeds, limit=limit, jobs=jobs, out=out)
 
 
 @app.command()

@@ -110,7 +110,7 @@ def _text_of(content: Any) -> tuple[str, bool]:
 
 def _needs(data: dict[str, Any], *, images: bool) -> frozenset[str]:
     shape = data.get("response_format")
-    json = isinstance(shape, dict) and shape.get("type") in {"json_object", "json_schema"}
+    json = isinstance(shape, dict) and shape.get("type") in ("json_object", "json_schema")
     wanted = {"tools": bool(data.get("tools")), "vision": images, "json": json}
     return frozenset(ability for ability, needed in wanted.items() if needed)
 

@@ -5,6 +5,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from conduit.api.envelope import RequestTooLarge
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+MOST_DIGITS = 18
+"""Of a declared size: more make a number no smaller, and at some thousand Python refuses to read it."""
 LARGE_PATHS = frozenset({"/v1/chat/completions"})
 
 
@@ -44,5 +46,5 @@ def _declared_size(scope: Scope) -> int:
     """Of Content-Length; 0 when it is missing or no number, and then the count decides."""
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return int(value) if value.isdigit() else 0
+            return int(value[:MOST_DIGITS]) if value.isdigit() else 0
     return 0

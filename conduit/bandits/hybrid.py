@@ -51,6 +51,11 @@ class Hybrid:
             elif name != COUNT:
                 raise ValueError(f"{name!r} is of neither {FIRST} nor {THEN}")
         n = checked(state.get(COUNT, np.zeros(0 if state else 1)), 1)
+        before = self.first.state()
         self.first.restore(parts[FIRST])
-        self.then.restore(parts[THEN])
+        try:
+            self.then.restore(parts[THEN])
+        except ValueError:
+            self.first.restore(before)
+            raise
         self._n = float(n[0])

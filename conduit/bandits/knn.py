@@ -69,5 +69,7 @@ class NearestNeighbours:
     def restore(self, state: State) -> None:
         """Replace the rows; beliefs follow at the next refresh. ValueError when a shape or a number is wrong."""
         size = self.dimension + 2
-        rows = {arm: checked(flat, len(flat) // size * size).reshape(-1, size) for arm, flat in state.items()}
+        rows = {arm: checked(flat, np.size(flat) // size * size).reshape(-1, size) for arm, flat in state.items()}
+        if any((each[:, -1] <= 0).any() for each in rows.values()):
+            raise ValueError("weights are finite and positive")
         self._rows = {arm: deque(each, maxlen=self.memory) for arm, each in rows.items()}

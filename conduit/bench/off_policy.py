@@ -1,8 +1,8 @@
 """What another policy would have given, from what this one logged: off-policy estimates with intervals.
 
 The other policy is learned along the ledger, in its order, and asked before each outcome is shown to it, so that
-nothing is judged by what it has already seen. With its probabilities p, the logged propensity mu, w = p(drawn) / mu and the
-forecast m of the same beliefs,
+nothing is judged by what it has already seen. With its probabilities p, the logged propensity mu, w = p(drawn) / mu
+and the forecast m of the same beliefs,
 
     SNIPS          sum w r / sum w                                       (Swaminathan and Joachims 2015)
     doubly robust  mean of [sum_a p(a) m(a) + w (r - m(drawn))]          (Dudik et al. 2011, section 3)

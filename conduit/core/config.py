@@ -34,7 +34,8 @@ class ModelTable(BaseModel):
 
     model_config = _STRICT
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(pattern=r"^[!-~]{1,200}$")
+    """It goes into headers: printable ASCII without blanks."""
     provider: str
     upstream: str = ""
     input_usd_per_mtok: Dollars | None = None

@@ -42,7 +42,7 @@ class NotFound(ConduitError):
     """No such thing, or not the caller's."""
 
     def __init__(self, what: str, name: str, *, param: str | None = None) -> None:
-        super().__init__(f"no {what} is called {name!r}")
+        super().__init__(f"no {what} is called {name[:200]!r}")
         self.param = param
 
 

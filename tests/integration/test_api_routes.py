@@ -11,7 +11,8 @@ from tests.support.scripts import says
 from tests.support.upstream import ANY_MODEL, FakeUpstream
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
-PRICES = {"cheap": 1.0, "dear": 100.0}
+PRICES = {"cheap": 1.0, "dear": 10_000.0}
+"""Far apart, so that a limit lies between them whatever length of answers was learned so far."""
 TOKENS = 3
 """Of each answer of the fake upstream."""
 

@@ -45,8 +45,9 @@ STREAM_FAILURES: dict[str, tuple[Script, str]] = {
 def running(fake_server: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     more = f'[providers.gone]\nbase_url = "http://127.0.0.1:{free_port()}/v1"\n'
     more += '[[models]]\nname = "nobody"\nprovider = "gone"\ninput_usd_per_mtok = 0\noutput_usd_per_mtok = 500\n'
-    config = declared(fake_server.base_url, {"first": 1.0, "second": 2.0, "third": 3.0}, more=more)
-    env = {"POLICY": "fixed:first", "UPSTREAM_TIMEOUT_S": str(TIMEOUT_S)}
+    config = declared(fake_server.base_url, {"first": 1.0, "second": 2.0, "third": 40.0}, more=more)
+    # "quality" weighs no latency: alternatives come in the order of their prices
+    env = {"POLICY": "fixed:first", "PREFERENCES": "quality", "UPSTREAM_TIMEOUT_S": str(TIMEOUT_S)}
     with GatewayProcess(tmp_path_factory.mktemp("gateway"), config=config, env=env) as gateway:
         yield gateway
 
@@ -150,16 +151,27 @@ def test_a_named_model_does_not_fall_back(gateway: GatewayProcess, fake: FakeUps
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_a_provider_says_is_wrong_with_the_request_passes_through(
+def test_what_every_provider_refuses_passes_through(
     gateway: GatewayProcess, fake: FakeUpstream, status: int, stream: bool
 ) -> None:
-    """Its status and its body; nobody else is asked the same wrong thing."""
+    """The first one's status and body, as they are: it tells the caller what is wrong with the request."""
     said = b'{"error":{"message":"temperature is too hot","code":"weird","extra":[1]}}'
     fake.plan("first", refuses(status, said))
-    reply = ask(gateway, stream=stream)
-    assert (reply.status, reply.body) == (status, said)
-    assert len(fake.requests) == 1
-    assert outcome(gateway, last_decision(gateway))["status"] == "failed"
+    fake.plan("*", refuses(400))
+    for model in ("auto", "first"):
+        reply = ask(gateway, model, stream=stream)
+        assert (reply.status, reply.body) == (status, said)
+        assert reply.headers["x-request-id"]
+        assert outcome(gateway, last_decision(gateway))["status"] == "failed"
+
+
+def test_what_one_provider_refuses_another_may_take(gateway: GatewayProcess, fake: FakeUpstream) -> None:
+    """A parameter that only one of them does not know; and the model that refused is not thought worse of."""
+    fake.plan("first", refuses(400))
+    for _ in range(6):  # more often than the breaker forgives
+        kept = outcome(gateway, ask(gateway).headers["x-conduit-decision"])
+        assert tried(kept) == [("first", "http 400"), ("second", None)]
+        assert kept["attempts"][0]["counts"] is False
 
 
 # ------------------------------------------------------------------ in mid-answer

@@ -1,11 +1,12 @@
 """What holds for every policy that has a name, through the router and alone."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from conduit import Model, Preferences, Price, Query, Router
+from conduit import Model, Preferences, Price, Query, Router, cli
 from conduit.bandits.policy import Menu, Policy
 from conduit.core.decision import Decision
 from conduit.core.policies import POLICIES, make_policy
@@ -84,6 +85,11 @@ def test_it_routes_with_probabilities_and_learns_to_lose_less_than_chance(name: 
         assert regret < UNIFORM_REGRET - MARGIN
 
 
+def test_the_command_line_names_every_policy() -> None:
+    described = inspect.signature(cli.replay).parameters["policy"].default.help
+    assert set(POLICIES) <= set(described.replace(" or", ",").split(", "))
+
+
 @every_name
 def test_retracting_through_the_router_undoes_what_was_learned(name: str) -> None:
     router, untouched = easy_router(name), easy_router(name)
@@ -122,10 +128,16 @@ def test_a_restored_state_gives_the_same_answer(name: str) -> None:
 
 
 @every_name
-def test_a_state_that_does_not_fit_is_refused(name: str) -> None:
-    for wrong in (np.zeros(2), np.full(DIMENSION * (DIMENSION + 3) // 2 + 4, np.nan), np.zeros((3, 3))):
-        with pytest.raises(ValueError, match=r"finite|no state|neither"):
-            make_policy(name, BLOCKS).restore({"ant": wrong})
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(name: str) -> None:
+    """Under an unknown name, and under each of the policy's own."""
+    policy = taught(name, stream(0, 20))
+    before, state = answer(policy), dict(policy.state())
+    for place in ["[1, 2]", *state]:
+        for wrong in (np.zeros(2), np.full(DIMENSION * (DIMENSION + 3) // 2 + 4, np.nan), np.zeros((3, 3))):
+            with pytest.raises(ValueError, match=r"finite|no state|neither"):
+                policy.restore({**state, place: wrong})
+    policy.refresh()
+    np.testing.assert_allclose(answer(policy), before, atol=1e-12)
 
 
 @every_name

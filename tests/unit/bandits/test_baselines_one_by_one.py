@@ -127,6 +127,17 @@ def test_a_draw_moves_nobody_and_a_comparison_is_taken_back() -> None:
     np.testing.assert_allclose(pi(policy), pi(fresh), atol=1e-9)
 
 
+def test_comparisons_survive_a_restart_whatever_the_arms_are_called() -> None:
+    policy, restored = Dueling(), Dueling()
+    policy.compare('["a"]', "b, c")
+    policy.compare("b, c", "b, c")
+    policy.learn("b, c", X, 0.1)
+    restored.restore(policy.state())
+    menu = Menu(['["a"]', "b, c"], np.zeros(2))
+    assert pi(restored, menu) == pi(policy, menu)
+    assert pi(restored, menu)[0] > 0.6
+
+
 def test_ratings_and_duels_of_the_same_strength_agree() -> None:
     rated, duelled = Dueling(), Dueling()
     for _ in range(400):

@@ -1,0 +1,180 @@
+"""The layers, each around a tiny application."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from conduit.api.envelope import RequestTooLarge
+from conduit.api.middleware import RequestContext
+from conduit.api.sizelimit import SizeLimit
+from conduit.testing import CountingIds, StillClock
+
+CHAT = "/v1/chat/completions"
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass
+class Sent:
+    """What came back from an application."""
+
+    messages: list[Message] = field(default_factory=list)
+
+    async def __call__(self, message: Message) -> None:
+        self.messages.append(message)
+
+    @property
+    def status(self) -> int:
+        return int(self.messages[0]["status"])
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        return dict(self.messages[0]["headers"])
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.messages)
+
+
+async def call(
+    app: ASGIApp, *pieces: bytes, path: str = "/v1/complete", method: str = "POST", headers: Headers = ()
+) -> Sent:
+    """One request whose body comes in these pieces."""
+    left = list(pieces) or [b""]
+    sent = Sent()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    await app({"type": "http", "method": method, "path": path, "headers": list(headers)}, receive, sent)
+    return sent
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Reads everything and sends it back."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers without reading."""
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+
+
+# ------------------------------------------------------------------ size limit
+
+LIMITED = SizeLimit(echo, small=10, large=100)
+
+
+@pytest.mark.parametrize(("path", "limit"), [("/v1/complete", 10), ("/v1/nothing", 10), (CHAT, 100)])
+async def test_a_body_is_taken_up_to_its_limit(path: str, limit: int) -> None:
+    """To the byte, in one piece or in many."""
+    assert (await call(LIMITED, b"x" * limit, path=path)).body == b"x" * limit
+    assert (await call(LIMITED, *[b"x"] * limit, path=path)).body == b"x" * limit
+    for pieces in ([b"x" * (limit + 1)], [b"x"] * (limit + 1)):
+        with pytest.raises(RequestTooLarge) as raised:
+            await call(LIMITED, *pieces, path=path)
+        assert (raised.value.max_size, raised.value.actual_size) == (limit, limit + 1)
+
+
+async def test_a_declared_size_is_refused_before_anything_is_read() -> None:
+    """Even by an application that would not read it."""
+    with pytest.raises(RequestTooLarge) as raised:
+        await call(SizeLimit(deaf, small=10, large=100), headers=[(b"content-length", b"11")])
+    assert raised.value.actual_size == 11
+
+
+@pytest.mark.parametrize("declared", [b"1", b"-5", b"abc", b"", b"\xb2", b"1" * 5000])
+async def test_a_declaration_is_not_believed_when_more_comes(declared: bytes) -> None:
+    """A small, senseless or absurd number is no way around the count."""
+    with pytest.raises(RequestTooLarge):
+        await call(LIMITED, b"x" * 11, headers=[(b"content-length", declared)])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+async def test_requests_without_a_body_are_not_limited(method: str) -> None:
+    """As the contract says."""
+    assert (await call(LIMITED, b"x" * 50, method=method)).status == 200
+
+
+async def test_what_is_no_request_passes_through() -> None:
+    """The server's own lifespan messages."""
+    seen = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["type"])
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    for layer in (SizeLimit(app, small=1, large=1), around(app)):
+        await layer({"type": "lifespan"}, receive, Sent())
+    assert seen == ["lifespan"] * 2
+
+
+# ------------------------------------------------------------------ request context
+
+
+def around(app: ASGIApp) -> RequestContext:
+    return RequestContext(app, clock=StillClock(), ids=CountingIds())
+
+
+def raising(error: Exception, *, after_start: bool = False) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if after_start:
+            await deaf(scope, receive, send)
+        raise error
+
+    return app
+
+
+@pytest.mark.parametrize("given", [b"a", b"A-z_0.9", b"x" * 128])
+async def test_a_sane_request_id_is_the_callers(given: bytes) -> None:
+    """And is sent back."""
+    sent = await call(around(echo), headers=[(b"x-request-id", given)])
+    assert sent.headers[b"x-request-id"] == given
+
+
+@pytest.mark.parametrize(
+    "given", [None, b"", b"x" * 129, b"a b", b"a\n", b"a\r\nset-cookie: b", b"\xff", b"\xc3\xa9", b"{}"]
+)
+async def test_any_other_request_id_is_made(given: bytes | None) -> None:
+    """By whoever makes ids here."""
+    sent = await call(around(echo), headers=[] if given is None else [(b"x-request-id", given)])
+    assert sent.headers[b"x-request-id"] == b"req_000000000001"
+
+
+async def test_an_unexpected_error_is_500_without_its_text() -> None:
+    """The log has the place, and not the text either: it may quote a prompt."""
+    with structlog.testing.capture_logs() as logs:
+        sent = await call(around(raising(ValueError("my secret prompt"))))
+    assert sent.status == 500
+    assert orjson.loads(sent.body)["error"]["code"] == "internal_error"
+    assert orjson.loads(sent.body)["request_id"] == "req_000000000001"
+    assert [line["event"] for line in logs] == ["internal error", "request"]
+    assert "ValueError at " in logs[0]["where"]
+    assert "secret" not in str(logs) + str(sent.body)
+
+
+async def test_too_large_a_body_is_413_in_the_envelope() -> None:
+    """Whoever noticed it."""
+    sent = await call(around(LIMITED), b"x" * 11)
+    body: dict[str, Any] = orjson.loads(sent.body)
+    assert (sent.status, body["error"]["code"]) == (413, "request_too_large")
+    assert (body["max_size"], body["actual_size"]) == (10, 11)
+
+
+async def test_an_error_after_the_answer_began_is_logged_and_raised() -> None:
+    """The server must cut the connection: a second answer would stand in the middle of the first."""
+    with structlog.testing.capture_logs() as logs, pytest.raises(ValueError, match="secret"):
+        await call(around(raising(ValueError("secret"), after_start=True)))
+    assert [line["event"] for line in logs] == ["broke off", "request"]
+    assert "secret" not in str(logs)

@@ -1,0 +1,148 @@
+"""Feedback: found, counted once, replaced when revised."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conduit.core.errors import InvalidRequest, NotFound
+from conduit.core.events import Event, FeedbackGiven
+from conduit.core.protocols import Ledger
+from conduit.core.reward import quality_of
+from conduit.gateway.follow import Follower
+from conduit.gateway.settle import Settler
+from conduit.stores.memory import MemoryLedger
+from conduit.testing import CountingIds, StillClock, completion
+from tests.unit.gateway.test_complete import ASK, Bench
+
+
+async def answered(*script: object) -> tuple[Bench, Settler, str]:
+    b = Bench(*script or [completion()])
+    await b.ledger.open()
+    done = await b.gateway.complete(ASK)
+    settler = Settler(ledger=b.ledger, clock=StillClock(), ids=CountingIds(), listener=b.events.append)
+    return b, settler, done.decision.id
+
+
+async def qualities(ledger: Ledger) -> list[tuple[float, float]]:
+    seen = await ledger.observations(after=0, limit=99)
+    return [(o.quality, o.weight) for _, o in seen if o.quality is not None]
+
+
+@pytest.mark.parametrize("by", ["decision", "response"])
+async def test_feedback_finds_its_answer_by_either_name(by: str) -> None:
+    b, settler, decision = await answered()
+    settled = await settler.settle(decision if by == "decision" else "chatcmpl-1", {"quality_score": 0.8})
+    assert (settled.decision_id, settled.revision) == (decision, 1)
+    assert await qualities(b.ledger) == [(0.8, 1.0)]
+
+
+async def test_the_same_again_changes_nothing() -> None:
+    b, settler, decision = await answered()
+    first = await settler.settle(decision, {"quality_score": 0.8})
+    assert await settler.settle(decision, {"quality_score": 0.8}) == first
+    assert await qualities(b.ledger) == [(0.8, 1.0)]
+    assert [e.repeated for e in b.events if isinstance(e, FeedbackGiven)] == [False, True]
+
+
+async def test_something_else_replaces_it() -> None:
+    b, settler, decision = await answered()
+    await settler.settle(decision, {"quality_score": 0.8})
+    second = await settler.settle(decision, {"thumbs": "down"})
+    assert second.revision == 2
+    assert await qualities(b.ledger) == [(0.8, 1.0), (0.8, -1.0), (0.0, 1.0)]
+
+
+async def test_many_at_once_leave_one_judgement() -> None:
+    b, settler, decision = await answered()
+    await asyncio.gather(*(settler.settle(decision, {"quality_score": n / 10}) for n in range(10)))
+    seen = await qualities(b.ledger)
+    assert sum(weight for _, weight in seen) == 1.0
+    record = await b.ledger.find(decision)
+    assert record is not None
+    assert record.feedback is not None
+    assert record.feedback.revision == 10
+    assert sum(q * w for q, w in seen) == pytest.approx(record.feedback.quality)
+
+
+async def test_it_teaches_the_model_that_answered() -> None:
+    from conduit.core.errors import UpstreamError
+
+    b, settler, decision = await answered(UpstreamError("http 503"), completion())
+    await settler.settle(decision, {"quality_score": 0.7})
+    rows = await b.ledger.observations(after=0, limit=99)
+    assert [(o.model, o.quality) for _, o in rows if o.quality is not None] == [("first", 0.0), ("second", 0.7)]
+
+
+async def test_an_unknown_answer_is_not_found() -> None:
+    _, settler, _ = await answered()
+    with pytest.raises(NotFound):
+        await settler.settle("dec_absent", {"quality_score": 0.8})
+
+
+@pytest.mark.parametrize(
+    ("signals", "quality"),
+    [
+        ({"quality_score": 0.3, "thumbs": "up"}, 0.3),
+        ({"user_rating": 5}, 1.0),
+        ({"user_rating": 1}, 0.0),
+        ({"user_rating": 3, "task_success": True}, 0.75),
+        ({"met_expectations": False}, 0.0),
+        ({"thumbs": "up", "comments": "fine"}, 1.0),
+    ],
+)
+def test_signals_come_to_a_quality(signals: dict[str, object], quality: float) -> None:
+    assert quality_of(signals) == quality
+
+
+def test_words_alone_tell_no_quality() -> None:
+    with pytest.raises(InvalidRequest, match="thumbs"):
+        quality_of({"comments": "well"})
+
+
+@given(
+    rating=st.none() | st.integers(1, 5),
+    thumbs=st.none() | st.sampled_from(["up", "down"]),
+    success=st.none() | st.booleans(),
+    met=st.booleans(),
+)
+def test_quality_lies_between_0_and_1(rating: int | None, thumbs: str | None, success: bool | None, met: bool) -> None:
+    signals = {"user_rating": rating, "thumbs": thumbs, "task_success": success, "met_expectations": met}
+    assert 0.0 <= quality_of(signals) <= 1.0
+
+
+async def test_beliefs_follow_what_was_said() -> None:
+    b, settler, decision = await answered()
+    await settler.settle(decision, {"quality_score": 0.8})
+    events: list[Event] = []
+    router = b.gateway._router
+    follower = Follower(ledger=b.ledger, router=router, listener=events.append, interval_s=60.0)
+    await follower.catch_up()
+    assert router.beliefs.folded == follower.position == 2
+    following = asyncio.create_task(follower.run())
+    await settler.settle(decision, {"quality_score": 0.1})
+    follower.wake()
+    async with asyncio.timeout(5):
+        while router.beliefs.folded < 4:
+            await asyncio.sleep(0)
+    following.cancel()
+    assert not router.beliefs.behind or router.beliefs.folded == 4
+
+
+async def test_a_ledger_that_is_away_is_announced_and_awaited() -> None:
+    class Away(MemoryLedger):
+        async def observations(self, *, after: int, limit: int):  # type: ignore[no-untyped-def]
+            from conduit.core.errors import LedgerUnavailable
+
+            raise LedgerUnavailable("away")
+
+    events: list[Event] = []
+    b = Bench()
+    follower = Follower(ledger=Away(), router=b.gateway._router, listener=events.append, interval_s=0.001)
+    following = asyncio.create_task(follower.run())
+    async with asyncio.timeout(5):
+        while len(events) < 2:
+            await asyncio.sleep(0)
+    following.cancel()
+    assert {getattr(e, "what", "") for e in events} == {"follower"}

@@ -1,0 +1,98 @@
+"""Settings: what is read, what is refused, and what the refusal says."""
+
+from pathlib import Path
+
+import pytest
+
+from conduit.api.app import read_environ, read_settings
+from conduit.assemble import assemble
+from conduit.core.config import Settings, make_settings
+from conduit.core.errors import ConfigurationError
+
+
+def refused(file: dict[str, object] | None = None, **environ: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        make_settings(file=file or {}, environ=environ)
+    return str(caught.value)
+
+
+def test_nothing_configured_is_a_configuration() -> None:
+    assert make_settings(file={}, environ={}) == Settings()
+
+
+def test_the_environment_wins_over_the_file_and_empty_is_unset() -> None:
+    made = make_settings(file={"api_port": 1, "policy": "uniform"}, environ={"API_PORT": "2", "POLICY": ""})
+    assert (made.api_port, made.policy) == (2, "uniform")
+
+
+@pytest.mark.parametrize(
+    ("file", "environ", "said"),
+    [
+        ({"api_prot": 1}, {}, "conduit.toml: api_prot: no such setting"),
+        ({}, {"API_PORT": "eight"}, "API_PORT: "),
+        ({}, {"API_PORT": "70000"}, "API_PORT: "),
+        ({}, {"PREFERENCES": "best"}, "balanced, quality, cost, speed"),
+        ({}, {"UPSTREAM_TIMEOUT_S": "nan"}, "UPSTREAM_TIMEOUT_S: "),
+        ({"providers": {"x": {"base_url": "ftp://x"}}}, {}, "conduit.toml: providers.x.base_url: "),
+        ({"models": [{"name": "a", "provider": "x", "input_usd_per_mtok": -1}]}, {}, "models.0.input_usd_per_mtok"),
+        ({"models": [{"name": "a", "provider": "x", "abilities": ["flies"]}]}, {}, "flies is not one of"),
+        ({"models": [{"name": "a b\n", "provider": "x"}]}, {}, "models.0.name"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(file: dict[str, object], environ: dict[str, str], said: str) -> None:
+    assert said in refused(file, **environ)
+
+
+def test_a_refusal_does_not_repeat_a_secret() -> None:
+    assert "hunter2" not in refused({"database_url": ["postgresql://me:hunter2@host/db"]})
+    assert "hunter2" not in repr(make_settings(file={}, environ={"DATABASE_URL": "postgresql://me:hunter2@h/db"}))
+
+
+def test_files_are_read_where_they_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("API_PORT=1234\n")
+    (tmp_path / "conduit.toml").write_text('policy = "uniform"\n')
+    settings = read_settings(read_environ())
+    assert (settings.api_port, settings.policy) == (1234, "uniform")
+    (tmp_path / "conduit.toml").write_text("policy = \n")
+    with pytest.raises(ConfigurationError, match=r"conduit\.toml"):
+        read_settings({})
+    with pytest.raises(ConfigurationError, match="CONDUIT_CONFIG"):
+        read_settings({"CONDUIT_CONFIG": "absent.toml"})
+
+
+PROVIDER = {"base_url": "http://127.0.0.1:1/v1"}
+MODEL = {"name": "a", "provider": "lab"}
+
+
+@pytest.mark.parametrize(
+    ("file", "environ", "said"),
+    [
+        ({"sandbox": "off"}, {}, "no model is configured"),
+        ({"policy": "best"}, {}, "policy: 'best' is not one of"),
+        ({"baseline_model": "absent"}, {}, "BASELINE_MODEL"),
+        ({"models": [MODEL]}, {}, "declare it, or set its key"),
+        ({"providers": {"lab": PROVIDER}, "models": [MODEL, MODEL]}, {}, "declared twice"),
+        ({"providers": {"lab": PROVIDER}, "models": [{**MODEL, "name": "auto"}]}, {}, "'auto' is taken"),
+        ({"providers": {"lab": {**PROVIDER, "api_key_env": "LAB"}}, "models": [MODEL]}, {}, "LAB is not set"),
+        ({"providers": {"lab": PROVIDER}, "models": [{**MODEL, "input_usd_per_mtok": 1}]}, {}, "or neither"),
+        ({"database_url": "mysql://x"}, {}, "DATABASE_URL"),
+    ],
+)
+async def test_what_cannot_be_assembled_says_why(file: dict[str, object], environ: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        await assemble(make_settings(file=file, environ={}), environ)
+
+
+async def test_declared_models_are_the_catalogue() -> None:
+    file = {
+        "providers": {"lab": {**PROVIDER, "api_key_env": "LAB"}},
+        "models": [
+            {**MODEL, "input_usd_per_mtok": 1, "output_usd_per_mtok": 2, "abilities": ["json"]},
+            {"name": "b", "provider": "lab", "upstream": "org/b"},
+        ],
+    }
+    conduit = await assemble(make_settings(file=file, environ={}), {"LAB": "key"})
+    a, b = conduit.router.catalogue
+    assert (a.price.output_usd_per_mtok, a.abilities, b.price, b.upstream_name) == (2, {"json"}, None, "org/b")
+    assert (conduit.baseline, conduit.simulated) == ("a", False)
