@@ -14,7 +14,9 @@ demo: .venv/.installed
 	@$(BIN)/conduit demo
 
 test: .venv/.installed-dev
-	@$(BIN)/python -m coverage run -m pytest
+	@rm -f .coverage .coverage.*
+	@COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/python -m coverage run -m pytest
+	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --format=total | sed 's/^/branch coverage: /; s/$$/ %/'
 
 lint: .venv/.installed-dev

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -47,8 +48,7 @@ class Frontier:
 
     def dollar(self, cost_usd: float) -> float:
         """Quality that one more dollar buys on the hull at this cost; 0 where the best model is paid for already."""
-        steps = zip(self.hull, self.hull[1:], strict=False)
-        return next((slope(p, q) for p, q in steps if p[0] < cost_usd <= q[0]), 0.0)
+        return next((slope(p, q) for p, q in pairwise(self.hull) if p[0] < cost_usd <= q[0]), 0.0)
 
     def mixture(self, cost_usd: float) -> dict[str, float]:
         """The fixed mixture of models that is the hull at this cost."""
@@ -86,7 +86,7 @@ def oracle(rows: Iterable[Row]) -> list[Point]:
     """
     hulls = [upper_hull((o.cost_usd, o.quality) for o in row.outcomes.values()) for row in rows]
     start = np.sum([hull[0] for hull in hulls], axis=0)
-    steps = [(p, q) for hull in hulls for p, q in zip(hull, hull[1:], strict=False)]
+    steps = [(p, q) for hull in hulls for p, q in pairwise(hull)]
     steps.sort(key=lambda step: -slope(*step))
     rises = np.array([np.subtract(q, p) for p, q in steps]).reshape(-1, 2)
     curve = np.vstack([start, start + np.cumsum(rises, axis=0)]) / len(hulls)

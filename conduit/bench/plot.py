@@ -1,16 +1,18 @@
 """A table's tournament as a picture: what the policies got for their money, and their regret over time."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import ceil
+from textwrap import wrap
 
 import numpy as np
 
 from conduit.bandits.policy import Vector
 from conduit.bench.frontier import Curve, Frontier, height
 from conduit.bench.standings import Standing
-from conduit.bench.svg import FONT, GLYPH, GREY, INK, Panel, Place, area, labels, line, mark, text
+from conduit.bench.svg import FONT, GLYPH, GREY, INK, Box, Panel, Place, area, around, labels, line, mark, text
 from conduit.bench.tournament import MOMENTS, Arena, Run
 
-WIDTH, TOP, TALL = 1180, 84, 400
+WIDTH, TOP, TALL = 1180, 100, 400
 LEGEND_ROW = 20
 MARKED = MOMENTS // 5
 """Stretches between two marks on a line of regret."""
@@ -29,12 +31,15 @@ def draw(arena: Arena, runs: Sequence[Run], stood: Sequence[Standing]) -> str:
     """The whole SVG document."""
     played = {s.policy: [r for r in runs if r.policy == s.policy] for s in stood}
     looks = {policy: look(i) for i, policy in enumerate(played)}
-    legend, legend_height = _legend(stood, looks)
-    high = TOP + TALL + 60 + legend_height
-    seeds = len({r.seed for r in runs})
-    heading = f"{arena.name}: {len(arena.rows)} prompts, {len(arena.frontier.singles)} models, seeds: {seeds}"
-    parts = [text((24, 34), heading, size=17), *_costs(arena.frontier, played, looks), *_regrets(played, looks), *legend]
-    start = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {high}' width='{WIDTH}' height='{high}' {FONT}>"
+    panel = _cost_panel(arena.frontier, played)
+    legend, end = _legend(stood, looks, _below(panel, arena.frontier))
+    high = end + 8
+    heading = f"{arena.name}: {len(arena.rows)} prompts, {len(arena.frontier.singles)} models"
+    note = _note(runs)
+    parts = [text((24, 34), heading, size=17), text((24, 54), note, colour=GREY)]
+    parts += [*_costs(panel, arena.frontier, played, looks), *_regrets(played, looks), *legend]
+    size = f"viewBox='0 0 {WIDTH} {high}' width='{WIDTH}' height='{high}'"
+    start = f"<svg xmlns='http://www.w3.org/2000/svg' {size} {FONT}>"
     white = f"<rect width='{WIDTH}' height='{high}' fill='white'/>"
     return "\n".join([start, white, *parts, "</svg>\n"])
 
@@ -44,36 +49,55 @@ def look(place: int) -> Look:
     return COLOURS[place % len(COLOURS)], place, ("", "7 3", "2 3")[place // len(COLOURS) % 3]
 
 
+def _note(runs: Sequence[Run]) -> str:
+    seeds, budgets = len({r.seed for r in runs}), len({r.budget_usd for r in runs})
+    return f"Means over seeds ({seeds}); a point to each budget ({budgets}). Bands: one standard error over seeds."
+
+
 # ------------------------------------------------------------------ left: quality against cost
 
 
-def _costs(frontier: Frontier, played: Played, looks: Mapping[str, Look]) -> Iterator[str]:
-    panel = _cost_panel(frontier, played)
+def _costs(panel: Panel, frontier: Frontier, played: Played, looks: Mapping[str, Look]) -> Iterator[str]:
     yield from panel.axes("Quality against cost", x="US dollars per 1000 requests", y="quality")
-    full: list[Place] = []
+    full: list[Box] = []
     for curve, colour, dash in ((frontier.oracle, GREY, "5 4"), (frontier.hull, INK, "")):
         places = panel.through(_sampled(panel, curve))
-        full += places
+        full += [around(place, 2) for place in places]
         yield line(places, colour=colour, dash=dash, width=1.4)
     for policy, runs in played.items():
         colour, shape, dash = looks[policy]
         places = panel.through(means(runs))
-        full += places
+        full += [around(place, 5) for place in places]
         yield line(places, colour=colour, width=1, dash=dash)
         yield from (mark(place, shape=shape, colour=colour) for place in places)
-    named = [(name, panel.at(cost * PER_1000, quality)) for name, (cost, quality) in frontier.singles.items()]
+    yield from _singles(panel, frontier, full)
+
+
+def _singles(panel: Panel, frontier: Frontier, full: Sequence[Box]) -> Iterator[str]:
+    shown = {name: point for name, point in frontier.singles.items() if point[1] >= panel.y[0]}
+    named = [(short(name), panel.at(cost * PER_1000, quality)) for name, (cost, quality) in shown.items()]
     yield from (mark(place, shape=0, colour="white", edge=INK, size=4.5) for _, place in named)
-    yield from labels(panel, [(short(name), place) for name, place in named], full=full)
+    yield from labels(panel, named, full=full)
+
+
+def _below(panel: Panel, frontier: Frontier) -> list[str]:
+    """Lines of words on the single models that are too bad to be shown without squeezing the others."""
+    missing = [(name, *point) for name, point in frontier.singles.items() if point[1] < panel.y[0]]
+    if not missing:
+        return []
+    words = [f"{short(name)} {quality:.2f} at {cost * PER_1000:.2g}" for name, cost, quality in missing]
+    return wrap(f"Single models below the scale: {', '.join(words)}.", int((WIDTH - 100) / (GLYPH * 11)))
 
 
 def _cost_panel(frontier: Frontier, played: Played) -> Panel:
-    singles = [(cost * PER_1000, quality) for cost, quality in frontier.singles.values()]
     got = [point for runs in played.values() for point in means(runs)]
-    costs = [cost for cost, _ in singles + got]
+    costs = [cost for cost, _ in got] + [cost * PER_1000 for cost, _ in frontier.singles.values()]
     x = (min(costs) / 1.25, max(costs) * 1.4)
-    top = height(frontier.oracle, x[1] / PER_1000)
-    y = _roomy([quality for _, quality in singles + got] + [top])
-    return Panel(76, TOP, 600, TALL, x=x, y=y, log=True)
+    hull, top = [quality for _, quality in frontier.hull], height(frontier.oracle, x[1] / PER_1000)
+    low, high = min([*hull, *(quality for _, quality in got)]), max([*hull, top])
+    floor = low - 0.4 * (high - low)
+    shown = [quality for _, quality in frontier.singles.values() if quality >= floor]
+    return Panel(76, TOP, 600, TALL, x=x, y=_roomy([min(low, *shown), high]), log=True)
 
 
 def _sampled(panel: Panel, curve: Curve) -> list[Place]:
@@ -106,8 +130,8 @@ def _regrets(played: Played, looks: Mapping[str, Look]) -> Iterator[str]:
     yield line(panel.through([(0, 0), (n, 0)]), colour=INK, width=1.4)
     for policy, curve in curves.items():
         low, high = _band(curve)
-        around = [*zip(times, low, strict=True), *zip(times[::-1], high[::-1], strict=True)]
-        yield area(panel.through(around), colour=looks[policy][0])
+        edge = [*zip(times, low, strict=True), *zip(times[::-1], high[::-1], strict=True)]
+        yield area(panel.through(edge), colour=looks[policy][0])
     for policy, curve in curves.items():
         colour, shape, dash = looks[policy]
         places = panel.through(zip(times, curve.mean(axis=0), strict=True))
@@ -130,10 +154,10 @@ def _band(curve: Vector) -> tuple[Vector, Vector]:
 # ------------------------------------------------------------------ around them
 
 
-def _legend(stood: Sequence[Standing], looks: Mapping[str, Look]) -> tuple[list[str], float]:
-    """In columns below both panels; how high it is."""
+def _legend(stood: Sequence[Standing], looks: Mapping[str, Look], notes: Sequence[str]) -> tuple[list[str], float]:
+    """In columns below both panels, the notes below it; where it ends."""
     words = ["single model", "hull: best fixed mixture", "oracle: best choice per prompt"]
-    words += [f"{s.policy}  (capture {s.capture:+.3f})" for s in stood]
+    words += [f"{s.policy} (capture {s.capture:+.3f})" for s in stood]
     across = max(map(len, words)) * GLYPH * 11 + 60
     columns = max(1, int((WIDTH - 76) // across))
     top = TOP + TALL + 64
@@ -141,7 +165,9 @@ def _legend(stood: Sequence[Standing], looks: Mapping[str, Look]) -> tuple[list[
     for i, name in enumerate(words):
         place = (76 + i % columns * across, top + i // columns * LEGEND_ROW)
         parts += [*_sample(i, place, [*looks.values()]), text((place[0] + 40, place[1] + 4), name)]
-    return parts, -(-len(words) // columns) * LEGEND_ROW + 8
+    end = top + ceil(len(words) / columns) * LEGEND_ROW
+    parts += [text((76, end + 4 + i * LEGEND_ROW), note, colour=GREY) for i, note in enumerate(notes)]
+    return parts, end + len(notes) * LEGEND_ROW
 
 
 def _sample(i: int, place: Place, looks: Sequence[Look]) -> list[str]:

@@ -153,11 +153,8 @@ def _bare(number: str) -> str:
 
 
 def footnote(arena: Arena, plan: Plan) -> Text:
-    known, seeds = arena.frontier, plan.seeds
-    rungs = known.budgets(plan.budgets)
-    lines = [
-        f"{arena.name}: {len(arena.rows)} prompts, {len(known.singles)} models; "
-        f"{plan.budgets} budgets, {rungs[0]:.2e} to {rungs[-1]:.2e} USD a request",
-        f"± standard error, () {LEVEL:.0%} paired bootstrap interval; both over n = {seeds} seeds",
-    ]
-    return Text("\n".join(lines), style="dim")
+    rungs = arena.frontier.budgets(plan.budgets)
+    played = f"{arena.name}: {len(arena.rows)} prompts, {len(arena.frontier.singles)} models"
+    ladder = f"{plan.budgets} budgets, {rungs[0]:.2e} to {rungs[-1]:.2e} USD a request"
+    errors = f"± standard error, () {LEVEL:.0%} paired bootstrap interval; both over n = {plan.seeds} seeds"
+    return Text(f"{played}; {ladder}\n{errors}", style="dim")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import product
-from math import ceil, floor, log10
+from math import ceil, dist, floor, log10
 
 Place = tuple[float, float]
 """In pixels, from the upper left."""
@@ -19,7 +19,8 @@ REACH = (8, 16, 28, 42, 58)
 def text(place: Place, words: str, *, size: float = 11, colour: str = INK, anchor: str = "start", turn: int = 0) -> str:
     x, y = place
     turned = f" transform='rotate({turn} {x:.1f} {y:.1f})'" if turn else ""
-    style = f"font-size='{size}' fill='{colour}' text-anchor='{anchor}'"
+    halo = "paint-order='stroke' stroke='white' stroke-width='3'"
+    style = f"font-size='{size}' fill='{colour}' text-anchor='{anchor}' {halo}"
     return f"<text x='{x:.1f}' y='{y:.1f}' {style}{turned}>{escape(words)}</text>"
 
 
@@ -132,21 +133,24 @@ class Box:
         down = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(across, 0.0) * max(down, 0.0)
 
+    def nearest(self, place: Place) -> Place:
+        return min(max(place[0], self.left), self.right), min(max(place[1], self.top), self.bottom)
 
-def labels(panel: Panel, named: Sequence[tuple[str, Place]], *, full: Iterable[Place], size: float = 10) -> list[str]:
+
+def labels(panel: Panel, named: Sequence[tuple[str, Place]], *, full: Iterable[Box], size: float = 10) -> list[str]:
     """A label beside each place, where it covers least: no other label if it can be, and little of what is `full`."""
     frame = Box(panel.left + 2, panel.top - 4, panel.left + panel.width + 4, panel.top + panel.height - 2)
-    crowd = [around(place, 4) for place in full] + [around(place, 6) for _, place in named]
+    crowd = [*full, *(around(place, 6) for _, place in named)]
     taken: list[Box] = []
     parts: list[str] = []
     for words, place in sorted(named, key=lambda item: item[1]):
+        others = [other for _, other in named if other != place]
         choices = list(_around(place, words, size))
-        costs = [_cost(box, far, frame, taken, crowd) for far, box in choices]
+        costs = [_cost(box, far, frame, taken, crowd) + _misleading(place, box, others) for far, box in choices]
         far, box = choices[costs.index(min(costs))]
         taken.append(box)
         if far > REACH[0]:
-            nearest = (min(max(place[0], box.left), box.right), min(max(place[1], box.top), box.bottom))
-            parts.append(line([place, nearest], colour="#aaaaaa", width=0.8))
+            parts.append(line([place, box.nearest(place)], colour="#aaaaaa", width=0.8))
         parts.append(text((box.left, box.bottom - size * 0.25), words, size=size))
     return parts
 
@@ -165,4 +169,10 @@ def _around(place: Place, words: str, size: float) -> Iterable[tuple[int, Box]]:
 
 def _cost(box: Box, far: int, frame: Box, taken: Iterable[Box], crowd: Iterable[Box]) -> float:
     outside = (box.right - box.left) * (box.bottom - box.top) - box.overlap(frame)
-    return 100 * (outside + sum(map(box.overlap, taken))) + sum(map(box.overlap, crowd)) + 3 * far
+    return 100 * (outside + sum(map(box.overlap, taken))) + sum(map(box.overlap, crowd)) + 8 * far
+
+
+def _misleading(place: Place, box: Box, others: Iterable[Place]) -> float:
+    """A label must be nearer to its own place than to any other."""
+    own = dist(place, box.nearest(place))
+    return sum(2000.0 for other in others if dist(other, box.nearest(other)) <= own + 2)

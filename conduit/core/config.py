@@ -68,7 +68,7 @@ class Settings(BaseModel):
         description="The ledger: `sqlite:///path` or `postgresql://user:password@host/name`.",
     )
     policy: str = Field(
-        "hierarchical", description="Who chooses: hierarchical, thompson_sampling, uniform, fixed:MODEL."
+        "hierarchical", description="Who chooses: hierarchical, or another name of `conduit replay --help`."
     )
     preferences: str = Field("balanced", description=f"Preset for requests that name none: {', '.join(PRESETS)}.")
     seed: int | None = Field(None, ge=0, description="Fixes every draw; empty draws afresh at each start.")

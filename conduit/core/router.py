@@ -5,7 +5,6 @@ from types import MappingProxyType
 
 import numpy as np
 
-from conduit.bandits.pacing import Pacer
 from conduit.bandits.policy import Vector
 from conduit.bandits.schedule import Schedule
 from conduit.core.beliefs import Beliefs
@@ -14,7 +13,7 @@ from conduit.core.decision import Candidate, Decision, Observation
 from conduit.core.eligibility import screen
 from conduit.core.errors import NoEligibleModel
 from conduit.core.features import TextFeatures
-from conduit.core.policies import DEFAULT_POLICY
+from conduit.core.policies import DEFAULT_POLICY, make_pacer
 from conduit.core.protocols import Clock, Features, Ids
 from conduit.core.query import Query
 from conduit.core.reward import dearest
@@ -52,7 +51,7 @@ class Router:
         self.policy_name = policy
         reference_cost_usd = self.catalogue.reference_cost_usd
         self.beliefs = Beliefs(policy, self.features, reference_cost_usd=reference_cost_usd, schedule=schedule)
-        self._pacer = Pacer(budget_usd) if budget_usd is not None else None
+        self._pacer = make_pacer(policy, budget_usd) if budget_usd is not None else None
         self._random = np.random.default_rng(seed)
         self._clock, self._ids = clock or SystemClock(), ids or TimeOrderedIds()
 

@@ -29,12 +29,12 @@ def require(**requirements) -> Query:
 
 @pytest.mark.parametrize("policy", [*POLICIES, "fixed:dear"])
 def test_every_policy_chooses_with_the_probability_it_reports(policy: str) -> None:
-    """Over 4000 draws each model's share is its recorded propensity, within four standard errors."""
+    """Over 1000 draws each model's share is its recorded propensity, within four standard errors."""
     r = router(policy=policy)
-    drawn = Counter(r.choose("hello there").model for _ in range(4000))
+    drawn = Counter(r.choose("hello there").model for _ in range(1000))
     for candidate in r.choose("hello there").candidates:
         p = candidate.probability
-        assert abs(drawn[candidate.model] / 4000 - p) <= 4 * math.sqrt(p * (1 - p) / 4000) + 1e-12
+        assert abs(drawn[candidate.model] / 1000 - p) <= 4 * math.sqrt(p * (1 - p) / 1000) + 1e-12
 
 
 @pytest.mark.parametrize("policy", [*POLICIES, "fixed:dear"])
