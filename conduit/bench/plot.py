@@ -9,7 +9,7 @@ import numpy as np
 from conduit.bandits.policy import Vector
 from conduit.bench.frontier import Curve, Frontier, height
 from conduit.bench.standings import Standing
-from conduit.bench.svg import FONT, GLYPH, GREY, INK, Box, Panel, Place, area, around, labels, line, mark, text
+from conduit.bench.svg import FONT, GLYPH, GREY, INK, Box, Panel, Place, along, area, around, labels, line, mark, text
 from conduit.bench.tournament import MOMENTS, Arena, Run
 
 WIDTH, TOP, TALL = 1180, 100, 400
@@ -62,12 +62,12 @@ def _costs(panel: Panel, frontier: Frontier, played: Played, looks: Mapping[str,
     full: list[Box] = []
     for curve, colour, dash in ((frontier.oracle, GREY, "5 4"), (frontier.hull, INK, "")):
         places = panel.through(_sampled(panel, curve))
-        full += [around(place, 2) for place in places]
+        full += along(places)
         yield line(places, colour=colour, dash=dash, width=1.4)
     for policy, runs in played.items():
         colour, shape, dash = looks[policy]
         places = panel.through(means(runs))
-        full += [around(place, 5) for place in places]
+        full += [*along(places), *(around(place, 5) for place in places)]
         yield line(places, colour=colour, width=1, dash=dash)
         yield from (mark(place, shape=shape, colour=colour) for place in places)
     yield from _singles(panel, frontier, full)
@@ -86,7 +86,9 @@ def _below(panel: Panel, frontier: Frontier) -> list[str]:
     if not missing:
         return []
     words = [f"{short(name)} {quality:.2f} at {cost * PER_1000:.2g}" for name, cost, quality in missing]
-    return wrap(f"Single models below the scale: {', '.join(words)}.", int((WIDTH - 100) / (GLYPH * 11)))
+    return wrap(
+        f"Single models below the scale: {', '.join(words)}.", int((WIDTH - 100) / (GLYPH * 11)), break_on_hyphens=False
+    )
 
 
 def _cost_panel(frontier: Frontier, played: Played) -> Panel:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import product
+from itertools import pairwise, product
 from math import ceil, dist, floor, log10
 
 Place = tuple[float, float]
@@ -153,6 +153,13 @@ def labels(panel: Panel, named: Sequence[tuple[str, Place]], *, full: Iterable[B
             parts.append(line([place, box.nearest(place)], colour="#aaaaaa", width=0.8))
         parts.append(text((box.left, box.bottom - size * 0.25), words, size=size))
     return parts
+
+
+def along(places: Sequence[Place]) -> Iterable[Box]:
+    """What a line through these places covers."""
+    for (x0, y0), (x1, y1) in pairwise(places):
+        count = ceil(dist((x0, y0), (x1, y1)) / 4) or 1
+        yield from (around((x0 + (x1 - x0) * i / count, y0 + (y1 - y0) * i / count), 2) for i in range(count))
 
 
 def around(place: Place, reach: float) -> Box:

@@ -144,8 +144,7 @@ def test_when_all_are_silent_it_is_a_timeout(gateway: GatewayProcess, fake: Fake
 def test_a_named_model_does_not_fall_back(gateway: GatewayProcess, fake: FakeUpstream) -> None:
     """Whoever names a model wants it and no other."""
     fake.plan("second", refuses(500))
-    body = problem(ask(gateway, "second"), 502, "upstream_error")
-    assert [a["model"] for a in body["attempts"]] == ["second"]
+    assert len(problem(ask(gateway, "second"), 502, "upstream_error")["attempts"]) == 1
     assert {request.json["model"] for request in fake.requests} == {"second"}
 
 
@@ -238,8 +237,7 @@ def test_a_client_that_leaves_before_the_answer_is_on_record(
     fake.plan("second", streams(BEGUN, ending="stall") if stream else says())
     body = {"model": "auto", "stream": stream, "messages": HELLO}
     leave_after_sending(gateway, body, until_asked=lambda: fake.wait_for_requests(1))
-    decision = last_decision(gateway)
-    assert outcome(gateway, decision)["status"] in {"cancelled", "answered"}
+    assert outcome(gateway, last_decision(gateway))["status"] in {"cancelled", "answered"}
     fake.wait_until_gone(2 if stream and len(fake.requests) == 2 else 1)
 
 

@@ -122,9 +122,8 @@ class GatewayProcess:
 
     def stop(self) -> int:
         """Asks it to end, as an operator's system does; its exit code."""
-        assert self._process is not None
-        self._process.terminate()
-        return self._process.wait(WAIT_S * 2)
+        self.terminate()
+        return self.wait()
 
     def terminate(self) -> None:
         """Asks it to end, and does not wait."""
