@@ -62,7 +62,7 @@ def main() -> None:
         rows = shuffled(table, seed=seed, limit=args.requests)
         log = logged(replay(rows, policy=args.logging, seed=seed))
         catalogue = Catalogue(priced_models(rows[:100]))
-        beliefs = Watched(args.policy, features, reference_cost_usd=catalogue.reference_cost_usd)
+        beliefs = Watched(args.policy, features, catalogue)
         beliefs.seen = []
         verdict = evaluate(log, beliefs=beliefs, catalogue=catalogue, preferences=preferences, seed=seed)
         quality, cost = truth(rows, beliefs.seen)

@@ -55,7 +55,7 @@ def replay(
 
 @app.command()
 def bench(
-    tables: list[Path] = typer.Argument(metavar="TABLE...", help="Routing tables: JSON lines, gzipped or not."),
+    tables: list[Path] = typer.Argument(metavar="TABLE", help="Routing tables: JSON lines, gzipped or not."),
     policy: list[str] = typer.Option(
         [],
         help="Names as for replay, one to each option, or `all`; differences are taken from the first. "

@@ -62,7 +62,9 @@ def problem_of(error: Exception) -> Problem:
             problem = Problem(422, "no_eligible_model", str(error), more={"removed": error.removed})
         case AllModelsFailed():
             status, code = (504, "upstream_timeout") if error.timed_out else (502, "upstream_error")
-            problem = Problem(status, code, str(error), more={"attempts": [asdict(a) for a in error.attempts]})
+            headers = {"x-conduit-decision": error.decision_id} if error.decision_id else {}
+            attempts = {"attempts": [asdict(a) for a in error.attempts]}
+            problem = Problem(status, code, str(error), more=attempts, headers=headers)
         case LedgerError():
             problem = LEDGER_UNAVAILABLE
         case HTTPException():

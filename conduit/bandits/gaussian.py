@@ -1,15 +1,16 @@
 """The exact posterior of the hierarchical linear model when its variances are given.
 
-    y = theta_a' x + e,   e ~ N(0, s2),   theta_a = mu + delta_a,   mu ~ N(m0, T_mu),   delta_a ~ N(0, T)
+    y = theta_a' x + e,   e ~ N(0, s2),   theta_a = sum_j z_aj mu_j + delta_a,   mu_j ~ N(m0_j, T_mu_j),   delta_a ~ N(0, T)
 
-(Hong et al. 2022, section 4.2.) With T and T_mu diagonal, An = A/s2, bn = b/s2 and
-M_a = (An + T^-1)^-1 = T^.5 N_a T^.5, N_a = (I + T^.5 An T^.5)^-1, whose inverse has no eigenvalue below 1:
+(Hong et al. 2022, section 4.2; the attributes z_a of an arm, of which the first is 1, as in Gelman & Hill 2006, section 13.1.)
+T and T_mu are diagonal. With An = A/s2, bn = b/s2 and M_a = (An + T^-1)^-1 = T^.5 N_a T^.5, N_a = (I + T^.5 An T^.5)^-1,
+whose inverse has no eigenvalue below 1:
 
-    An - An M An = T^-.5 (I - N) T^-.5,      I - M An = M T^-1
-    P        = T_mu^-1 + sum_a (An - An M An)
-    mu^      = P^-1 [T_mu^-1 m0 + sum_a T^-1 M_a bn_a]
-    theta^_a = M_a bn_a + M_a T^-1 mu^
-    Cov(theta_a, theta_b) = [a = b] M_a + (M_a T^-1) P^-1 (M_b T^-1)'
+    S_a = An - An M An = T^-.5 (I - N) T^-.5,      I - M An = M T^-1
+    P_jl     = [j = l] T_mu_j^-1 + sum_a z_aj z_al S_a
+    mu^      = P^-1 [T_mu_j^-1 m0_j + sum_a z_aj T^-1 M_a bn_a]_j
+    theta^_a = M_a bn_a + M_a T^-1 sum_j z_aj mu^_j
+    Cov(theta_a, theta_b) = [a = b] M_a + (z_a x M_a T^-1) P^-1 (z_b x M_b T^-1)',   x Kronecker's product
 """
 
 from dataclasses import dataclass
@@ -20,50 +21,76 @@ from conduit.bandits.policy import Vector
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What is given of k arms with r attributes in d dimensions: sums in units of the noise, and the prior."""
+
+    An: Vector
+    """(k, d, d)."""
+    bn: Vector
+    """(k, d)."""
+    Z: Vector
+    """(k, r)."""
+    T: Vector
+    """(d,)."""
+    T_mu: Vector
+    """(r, d)."""
+    m0: Vector
+    """(r, d)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Solution:
-    """Beliefs about k arms in d dimensions."""
+    """Beliefs about the arms."""
 
     M: Vector
     """(k, d, d)."""
     theta: Vector
     """(k, d)."""
     mu: Vector
-    """(d,)."""
+    """(r, d)."""
     root: Vector
-    """(d, d) R with P^-1 = R R'."""
+    """(r d, r d) R with P^-1 = R R'."""
+    Z: Vector
     T: Vector
-    """(d,)."""
+
+    @property
+    def delta(self) -> Vector:
+        """(k, d) what sets each arm apart from what its attributes say."""
+        return self.theta - self.Z @ self.mu
 
     def variance_of_mu(self) -> Vector:
-        """(d,) the diagonal of P^-1."""
-        return np.asarray((self.root**2).sum(axis=1))
+        """(r, d) the diagonal of P^-1."""
+        return np.asarray((self.root**2).sum(axis=1)).reshape(self.mu.shape)
 
     def variance_of_delta(self) -> Vector:
-        """(k, d) the diagonal of Cov(delta_a) = M_a + (I - M_a T^-1) P^-1 (I - M_a T^-1)'."""
-        shift = (np.eye(len(self.T)) - self.M / self.T) @ self.root
+        """(k, d) the diagonal of Cov(delta_a) = M_a + E P^-1 E', E = z_a x (I - M_a T^-1)."""
+        r, d = self.mu.shape
+        shared = np.tensordot(self.Z, self.root.reshape(r, d, r * d), axes=1)
+        shift = (np.eye(d) - self.M / self.T) @ shared
         return np.asarray(self.M.diagonal(axis1=1, axis2=2) + (shift**2).sum(axis=2))
 
-    def joint(self, x: Vector, rows: list[int]) -> tuple[Vector, Vector]:
-        """(r,) mean and (r, r) covariance of theta_a' x over the arms in `rows`."""
+    def covariance(self, x: Vector, rows: list[int]) -> Vector:
+        """(n, n) covariance of theta_a' x over the arms in `rows`."""
         m = (self.M.reshape(-1, len(x)) @ x).reshape(-1, len(x))[rows]
-        g = (m / self.T) @ self.root
+        g = (self.Z[rows][:, :, None] * (m / self.T)[:, None, :]).reshape(len(rows), -1) @ self.root
         covariance = g @ g.T
         covariance.flat[:: len(rows) + 1] += m @ x
-        return (self.theta @ x)[rows], covariance
+        return np.asarray(covariance)
 
 
-def solve(An: Vector, bn: Vector, T: Vector, T_mu: Vector, m0: Vector) -> Solution:
-    """The module's equations, for An (k, d, d) and bn (k, d)."""
-    identity = np.eye(len(T))
-    half, half_mu = np.sqrt(T), np.sqrt(T_mu)
-    N = np.linalg.inv(identity + half[:, None] * An * half)
+def solve(given: Given) -> Solution:
+    """The module's equations."""
+    Z, T, (r, d) = given.Z, given.T, given.T_mu.shape
+    identity, half, half_mu = np.eye(d), np.sqrt(T), np.sqrt(given.T_mu).ravel()
+    N = np.linalg.inv(identity + half[:, None] * given.An * half)
     M = half[:, None] * N * half
-    Mb = np.einsum("kij,kj->ki", M, bn)
-    S = (identity - N).sum(axis=0) / np.multiply.outer(half, half)
-    inner = identity + half_mu[:, None] * (S + S.T) * (0.5 * half_mu)
-    root = half_mu[:, None] * inverse_root(inner)
-    mu = root @ (root.T @ (m0 / T_mu + (Mb / T).sum(axis=0)))
-    return Solution(M, Mb + M @ (mu / T), mu, root, T)
+    Mb = np.einsum("kij,kj->ki", M, given.bn)
+    S = (identity - (N + N.swapaxes(1, 2)) / 2) / np.multiply.outer(half, half)
+    S_jl = np.einsum("kj,kl,kab->jalb", Z, Z, S, optimize=True).reshape(r * d, r * d)
+    root = half_mu[:, None] * inverse_root(np.eye(r * d) + half_mu[:, None] * S_jl * half_mu)
+    mu = (root @ (root.T @ (given.m0 / given.T_mu + Z.T @ (Mb / T)).ravel())).reshape(r, d)
+    theta = Mb + np.einsum("kij,kj->ki", M, Z @ mu / T)
+    return Solution(M, theta, mu, root, Z, T)
 
 
 def inverse_root(inner: Vector) -> Vector:

@@ -4,9 +4,10 @@ Beliefs about quality are those of a hierarchical linear regression (Hong et al.
 2013) pulls an arm with the probability that it is the best under the beliefs; here that probability is computed
 rather than sampled:
 
-    u_a = w_q theta^_a' x - penalty_a,   s_a^2 = (v w_q)^2 times the arm's own part of x' Cov x,   pi = P(u + s z is largest)
+    u_a = w_q theta^_a' x - penalty_a,   s_a^2 = w_q^2 times the arm's own part of (v x)' Cov (v x),   pi = P(u + s z is largest)
 
-An error that all arms share changes no choice, so widths are those of contrasts between arms, not of levels.
+An error that all arms share changes no choice, so widths are those of contrasts between arms. What is learned of an arm's
+level serves every later request, of its many feature effects only those that are alike: v is larger for the level.
 """
 
 import math
@@ -15,54 +16,42 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from conduit.bandits.policy import Distribution, Menu, State, Vector
-from conduit.bandits.propensity import best_probability, with_floor
+from conduit.bandits.propensity import best_probability, own_variance, with_floor
 from conduit.bandits.regression import HierarchicalRegression
 from conduit.bandits.shrinkage import Hyperprior
 
-
-def own_variance(covariance: Vector) -> Vector:
-    """(k,) variances of independent errors whose differences fit those of `covariance` best in least squares.
-
-    With D_ab = C_aa + C_bb - 2 C_ab, the solution of min sum_{a != b} (v_a + v_b - D_ab)^2 is
-    v_a = (sum_b D_ab - V) / (k - 2), V = sum_{a < b} D_ab / (k - 1); kept above half a hundredth of D's mean.
-    """
-    k = len(covariance)
-    if k == 1:
-        return np.asarray(covariance.diagonal())
-    level = covariance.diagonal()
-    D = level[:, None] + level - 2.0 * covariance
-    row, total = D.sum(axis=1), D.sum() / 2.0
-    own = (row - total / (k - 1)) / (k - 2) if k > 2 else row / 2.0
-    return np.asarray(np.maximum(own, 0.01 * total / (k * (k - 1))))
+QUALITY = Hyperprior(scale=0.5, mean=0.5, slope=0.08, own=0.12, graded=0.12, own_level=0.15)
+"""Ten times the price is believed to buy .08 of quality, give or take .05; .075 is the usual distance from that line."""
 
 
 class HierarchicalThompson:
-    """`blocks` as in HierarchicalRegression; `width` is v; `floor` is eps, shared by the arms of a menu."""
+    """`blocks` and `attribute` as in HierarchicalRegression, the attribute being log10 of an arm's price about the mean.
+
+    `width` and `level_width` are v for features and intercept; `floor` is eps, shared by the arms of a menu.
+    """
 
     def __init__(
         self,
         blocks: Sequence[int],
         *,
-        width: float = 0.25,
-        level_width: float | None = None,
+        width: float = 0.15,
+        level_width: float = 0.5,
         floor: float = 0.002,
-        hyperprior: Hyperprior | None = None,
+        hyperprior: Hyperprior = QUALITY,
         tau_s: float = math.inf,
-        prior: Mapping[str, float] | None = None,
+        attribute: Mapping[str, float] | None = None,
     ) -> None:
         self.floor = floor
         self.widths = np.full(sum(blocks), width)
-        self.widths[-1] = width if level_width is None else level_width
-        self._quality = HierarchicalRegression(
-            blocks, hyperprior=hyperprior or Hyperprior(mean=0.5), tau_s=tau_s, prior=prior
-        )
+        self.widths[-1] = level_width
+        self._quality = HierarchicalRegression(blocks, hyperprior=hyperprior, tau_s=tau_s, attribute=attribute)
 
     def distribution(self, x: Vector, menu: Menu) -> Distribution:
         """Each arm with the probability that it is best, and the floor."""
-        mean, covariance = self._quality.mean(x, menu.arms), self._quality.joint(self.widths * x, menu.arms)[1]
-        s = menu.quality_weight * np.sqrt(own_variance(covariance))
-        pi = best_probability(menu.quality_weight * mean - menu.penalty, s)
-        return Distribution(with_floor(pi, self.floor), mean, np.sqrt(covariance.diagonal()))
+        mean = self._quality.mean(x, menu.arms)
+        width = np.sqrt(own_variance(self._quality.covariance(self.widths * x, menu.arms)))
+        pi = best_probability(menu.quality_weight * mean - menu.penalty, menu.quality_weight * width)
+        return Distribution(with_floor(pi, self.floor), mean, width)
 
     def learn(self, arm: str, x: Vector, quality: float, *, weight: float = 1.0, time_s: float = 0.0) -> None:
         """Fold one observation of quality."""

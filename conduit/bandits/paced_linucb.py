@@ -53,7 +53,7 @@ class DualAscent:
         """lambda_t over the dearest arm's dollars: quality per dollar."""
         return self._lambda / self._dearest_usd
 
-    def observe(self, quality: Vector, cost_usd: Vector) -> None:
+    def observe(self, quality: Vector, cost_usd: Vector, width: Vector | float = 0.0) -> None:
         """The scale of costs, from what the arms of one menu are expected to cost (k,)."""
         self._dearest_usd = max(self._dearest_usd, float(cost_usd.max()))
 

@@ -8,6 +8,8 @@ the mean, at most
     target = clip(B + (B t - spent) / patience, low B, high B)
 
 after t requests: what was over- or underspent returns over the next `patience` requests, and no request is refused.
+A policy that samples its beliefs spends what they would choose with their errors, so the q_a of the window carry
+a fixed draw of theirs; without it lam would settle where two arms tie, and what is spent there is anyone's guess.
 Where real dollars differ from those predicted (a biased forecast, exploration), the target is divided by their ratio.
 """
 
@@ -40,14 +42,16 @@ class Pacer:
         self._spent_usd = 0.0
         self._price = 0.0
         self._planned_usd = self._real_usd = TRUST * budget_usd
+        self._noise = np.random.default_rng(0)
 
     @property
     def price(self) -> float:
         """lam >= 0, quality per dollar."""
         return self._price
 
-    def observe(self, quality: Vector, cost_usd: Vector) -> None:
-        """What the arms of one request's menu were expected to give and to cost (k,), before one was chosen."""
+    def observe(self, quality: Vector, cost_usd: Vector, width: Vector | float = 0.0) -> None:
+        """What the arms of one request's menu were expected to give and to cost (k,), and the former's standard deviation."""
+        quality = quality + width * self._noise.standard_normal(len(quality))
         self._window.append((quality, cost_usd))
         self._seen += 1
         self._planned_usd += float(cost_usd[(quality - self._price * cost_usd).argmax()]) - self._planned_usd / WINDOW

@@ -35,7 +35,7 @@ class Distribution:
     mean: Vector
     """(k,) expected quality."""
     width: Vector
-    """(k,) standard deviation of the belief in that expectation."""
+    """(k,) standard deviation of that expectation, as far as the choice took it into account."""
 
 
 class Policy(Protocol):

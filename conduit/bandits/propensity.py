@@ -1,4 +1,6 @@
-"""The probability that each of several independent Gaussians is the largest, by quadrature on one shared grid.
+"""The probability that each of several Gaussians is the largest, by quadrature on one shared grid.
+
+For independent ones, which `own_variance` puts in the place of correlated ones:
 
     pi_a = integral N(t; u_a, s_a^2) prod_{b != a} Phi((t - u_b)/s_b) dt = integral G(t) d log Phi((t - u_a)/s_a),
     G(t) = prod_b Phi((t - u_b)/s_b)
@@ -55,3 +57,19 @@ def best_probability(u: Vector, s: Vector) -> Vector:
 def with_floor(pi: Vector, eps: float) -> Vector:
     """(1 - eps) pi + eps / k: every arm keeps a known chance, without which no other policy can be evaluated."""
     return np.asarray((1.0 - eps) * pi + eps / len(pi))
+
+
+def own_variance(covariance: Vector) -> Vector:
+    """(k,) variances of independent errors whose differences fit those of `covariance` best in least squares.
+
+    With D_ab = C_aa + C_bb - 2 C_ab, the solution of min sum_{a != b} (v_a + v_b - D_ab)^2 is
+    v_a = (sum_b D_ab - V) / (k - 2), V = sum_{a < b} D_ab / (k - 1); kept above half a hundredth of D's mean.
+    """
+    k = len(covariance)
+    if k == 1:
+        return np.asarray(covariance.diagonal())
+    level = covariance.diagonal()
+    D = level[:, None] + level - 2.0 * covariance
+    row, total = D.sum(axis=1), D.sum() / 2.0
+    own = (row - total / (k - 1)) / (k - 2) if k > 2 else row / 2.0
+    return np.asarray(np.maximum(own, 0.01 * total / (k * (k - 1))))

@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,32 +20,19 @@ class Posterior:
     rows: Mapping[str, int]
     spread: Spread
     solution: Solution
-    """Its last row is an arm that was never seen."""
-    prior: Mapping[str, float]
+    """Its last row is an arm of which nothing is known."""
 
     def rows_of(self, arms: Sequence[str]) -> list[int]:
         """Where each of `arms` stands in the solution."""
-        unseen = len(self.rows)
-        return [self.rows.get(arm, unseen) for arm in arms]
-
-    def joint(self, x: Vector, arms: Sequence[str]) -> tuple[Vector, Vector]:
-        """(k,) mean and (k, k) covariance of theta_a' x over `arms`."""
-        mean, covariance = self.solution.joint(x, self.rows_of(arms))
-        return mean + self.offsets(arms), covariance
-
-    def mean(self, x: Vector, arms: Sequence[str]) -> Vector:
-        """(k,) mean of theta_a' x over `arms`: all that a forecast needs, at a tenth of the time."""
-        return np.asarray((self.solution.theta @ x)[self.rows_of(arms)]) + self.offsets(arms)
-
-    def offsets(self, arms: Sequence[str]) -> Vector:
-        """(k,) p_a, what was expected of each arm before it was seen."""
-        return np.array([self.prior.get(arm, 0.0) for arm in arms])
+        unknown = len(self.rows)
+        return [self.rows.get(arm, unknown) for arm in arms]
 
 
 class HierarchicalRegression:
     """theta_a = mu + delta_a for every arm a: see gaussian.py for the model, shrinkage.py for its variances.
 
     `blocks` are the sizes of the groups of features that share a variance; the last is the intercept's, of size 1.
+    `attribute`, read at each refresh, is one number known of an arm beforehand, about 0: effects may grow with it.
     """
 
     def __init__(
@@ -54,7 +41,7 @@ class HierarchicalRegression:
         *,
         hyperprior: Hyperprior | None = None,
         tau_s: float = math.inf,
-        prior: Mapping[str, float] | None = None,
+        attribute: Mapping[str, float] | None = None,
     ) -> None:
         if blocks[-1] != 1:
             raise ValueError("the last block is the intercept and has size 1")
@@ -62,7 +49,7 @@ class HierarchicalRegression:
         self.dimension = sum(blocks)
         self._hyperprior = hyperprior or Hyperprior()
         self._tau_s = tau_s
-        self._prior = dict(prior or {})
+        self._attribute = attribute
         self._sums: dict[str, Sums] = {}
         self._folding = threading.Lock()
         self.refresh()
@@ -77,35 +64,42 @@ class HierarchicalRegression:
     def refresh(self) -> None:
         """Solve the sums into new beliefs, then put them in place of the old."""
         with self._folding:
-            arms = sorted(self._sums)
-            evidence = self._evidence(
-                [self._sums[arm] for arm in arms], np.array([self._prior.get(arm, 0.0) for arm in arms] + [0.0])
-            )
-        spread, solution = fit(replace(evidence, A=positive(evidence.A)), self.blocks, self._hyperprior)
-        self._posterior = Posterior({arm: row for row, arm in enumerate(arms)}, spread, solution, self._prior)
+            arms = sorted({*self._sums, *(self._attribute or ())})
+            A, b, moments = self._stacked(arms)
+        n = moments[:, 0].clip(0.0)
+        evidence = Evidence(positive(A), b, self._attributes(arms), float(n.sum()), float(moments[:, 2].sum()))
+        spread, solution = fit(evidence, self.blocks, self._hyperprior)
+        self._posterior = Posterior({arm: row for row, arm in enumerate(arms)}, spread, solution)
 
-    def _evidence(self, sums: list[Sums], p: Vector) -> Evidence:
-        """A copy of all arms' sums, aged to the latest landmark, of y - p_a, with an arm of no observations at the end."""
-        sums = [*sums, Sums(self.dimension, self._tau_s)]
-        now = max((s.landmark_s for s in sums[:-1]), default=0.0)
-        factors = np.array([s.age(now) for s in sums[:-1]] + [0.0])
-        n, wy, wyy = factors * np.array([s.moments for s in sums]).T
+    def _stacked(self, arms: list[str]) -> tuple[Vector, Vector, Vector]:
+        """A (k + 1, d, d), b (k + 1, d) and moments (k + 1, 3), aged to the latest landmark; the last arm has none."""
+        nothing = Sums(self.dimension, self._tau_s, -math.inf if math.isfinite(self._tau_s) else 0.0)
+        sums = [self._sums.get(arm, nothing) for arm in [*arms, ""]]
+        now = max((s.landmark_s for s in self._sums.values()), default=0.0)
+        factors = np.array([s.age(now) for s in sums])
         A = np.array([s.A for s in sums]) * factors[:, None, None]
-        b = np.array([s.b for s in sums]) * factors[:, None] - p[:, None] * A[:, -1]
-        return Evidence(A, b, max(float(n.sum()), 0.0), float((wyy - 2 * p * wy + p * p * n).sum()))
+        b = np.array([s.b for s in sums]) * factors[:, None]
+        return A, b, np.array([s.moments for s in sums]) * factors[:, None]
 
-    def joint(self, x: Vector, arms: Sequence[str]) -> tuple[Vector, Vector]:
-        """(k,) expected signal and (k, k) covariance of the beliefs in it."""
-        return self._posterior.joint(x, arms)
+    def _attributes(self, arms: list[str]) -> Vector:
+        """(k + 1, r) z: 1, and the attribute where arms have one."""
+        if self._attribute is None:
+            return np.ones((len(arms) + 1, 1))
+        return np.column_stack([np.ones(len(arms) + 1), [self._attribute.get(arm, 0.0) for arm in arms] + [0.0]])
 
     def mean(self, x: Vector, arms: Sequence[str]) -> Vector:
-        """(k,) expected signal alone, for forecasts that are not explored."""
-        return self._posterior.mean(x, arms)
+        """(k,) expected signal: all that a forecast needs, at a tenth of the time of its covariance."""
+        posterior = self._posterior
+        return np.asarray((posterior.solution.theta @ x)[posterior.rows_of(arms)])
+
+    def covariance(self, x: Vector, arms: Sequence[str]) -> Vector:
+        """(k, k) covariance of the beliefs in those expectations."""
+        posterior = self._posterior
+        return posterior.solution.covariance(x, posterior.rows_of(arms))
 
     def predict(self, x: Vector, arms: Sequence[str]) -> tuple[Vector, Vector]:
         """(k,) expected signal and (k,) standard deviation of the belief in it, without the noise of one outcome."""
-        mean, covariance = self.joint(x, arms)
-        return mean, np.sqrt(covariance.diagonal())
+        return self.mean(x, arms), np.sqrt(self.covariance(x, arms).diagonal())
 
     @property
     def spread(self) -> Spread:

@@ -13,27 +13,34 @@ from typing import Self
 
 import numpy as np
 
-from conduit.bandits.gaussian import Solution, solve
+from conduit.bandits.gaussian import Given, Solution, solve
 from conduit.bandits.policy import Vector
 
 
 @dataclass(frozen=True, slots=True)
 class Hyperprior:
-    """What is believed of the spread before anything was seen, in standard deviations of the signal."""
+    """What is believed before anything was seen; spreads are standard deviations in units of `scale`."""
 
     scale: float = 0.5
     """The signal's rough standard deviation."""
     mean: float = 0.0
     """The signal's rough mean."""
+    slope: float = 0.0
+    """How much more of the signal an arm has for one more of its attribute."""
     level: float = 2.0
     """mu's intercept, about `mean`: wide, and not learned."""
+    slope_spread: float = 0.1
+    """The slope's spread: not learned."""
     shared: float = 0.3
     """Each block's effect that all arms share."""
+    graded: float = 0.1
+    """Each block's effect that grows with an arm's attribute."""
     own: float = 0.3
     """Each block's effect of one arm alone."""
     own_level: float = 0.3
     """An arm's intercept."""
     certainty: float = 4.0
+    """For how many coefficients these spreads stand."""
     steps: int = 6
 
 
@@ -42,61 +49,64 @@ class Spread:
     """The variances of the hierarchical model."""
 
     T_mu: Vector
-    """(d,) of mu."""
+    """(r, d) of mu."""
     T: Vector
     """(d,) of delta."""
     s2: float
 
     @classmethod
-    def prior(cls, blocks: Sequence[int], hyper: Hyperprior) -> Self:
+    def prior(cls, blocks: Sequence[int], r: int, hyper: Hyperprior) -> Self:
         """Before anything was seen."""
-        d = sum(blocks)
-        T_mu = np.full(d, (hyper.shared * hyper.scale) ** 2)
-        T_mu[-1] = (hyper.level * hyper.scale) ** 2
-        T = np.full(d, (hyper.own * hyper.scale) ** 2)
-        T[-1] = (hyper.own_level * hyper.scale) ** 2
-        return cls(T_mu, T, hyper.scale**2)
+        features = np.outer([hyper.shared] + [hyper.graded] * (r - 1), np.ones(sum(blocks) - 1))
+        T_mu = np.column_stack([features, [hyper.level] + [hyper.slope_spread] * (r - 1)])
+        T = np.append(np.full(sum(blocks) - 1, hyper.own), hyper.own_level)
+        return cls((T_mu * hyper.scale) ** 2, (T * hyper.scale) ** 2, hyper.scale**2)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The sums of all arms stacked: A (k, d, d), b (k, d), n and sum w y^2 over all arms."""
+    """The sums of all arms stacked: A (k, d, d), b (k, d), attributes Z (k, r), n and sum w y^2 over all arms."""
 
     A: Vector
     b: Vector
+    Z: Vector
     n: float
     wyy: float
 
+    def solve(self, spread: Spread, m0: Vector) -> Solution:
+        """Beliefs under given variances."""
+        return solve(Given(self.A / spread.s2, self.b / spread.s2, self.Z, spread.T, spread.T_mu, m0))
+
     def residual(self, theta: Vector) -> float:
         """RSS = sum_a [sum w y^2 - 2 theta_a' b_a + theta_a' A_a theta_a]."""
-        fitted = np.einsum("ki,kij,kj->", theta, self.A, theta) - 2.0 * (theta * self.b).sum()
+        fitted = ((self.A @ theta[:, :, None])[:, :, 0] * theta).sum() - 2.0 * (theta * self.b).sum()
         return max(self.wyy + float(fitted), 0.0)
 
 
 def fit(evidence: Evidence, blocks: Sequence[int], hyper: Hyperprior) -> tuple[Spread, Solution]:
     """The variances of highest evidence that a few steps reach, and the beliefs under them."""
-    m0 = np.zeros(sum(blocks))
-    m0[-1] = hyper.mean
-    prior = Spread.prior(blocks, hyper)
-    spread = prior
+    r = evidence.Z.shape[1]
+    m0 = np.zeros((r, sum(blocks)))
+    m0[:, -1] = [hyper.mean] + [hyper.slope] * (r - 1)
+    prior = spread = Spread.prior(blocks, r, hyper)
     for _ in range(hyper.steps if evidence.n > 0 else 0):
-        spread = step(evidence, blocks, hyper, spread, m0)
-    return spread, solve(evidence.A / spread.s2, evidence.b / spread.s2, spread.T, spread.T_mu, m0)
+        spread = step(evidence, blocks, prior, spread, m0=m0, certainty=hyper.certainty)
+    return spread, evidence.solve(spread, m0)
 
 
-def step(evidence: Evidence, blocks: Sequence[int], hyper: Hyperprior, old: Spread, m0: Vector) -> Spread:
+def step(
+    evidence: Evidence, blocks: Sequence[int], prior: Spread, old: Spread, *, m0: Vector, certainty: float
+) -> Spread:
     """One fixed-point step."""
-    solution = solve(evidence.A / old.s2, evidence.b / old.s2, old.T, old.T_mu, m0)
-    prior = Spread.prior(blocks, hyper)
+    solution = evidence.solve(old, m0)
     gamma = 1.0 - solution.variance_of_delta() / old.T
     gamma_mu = 1.0 - solution.variance_of_mu() / old.T_mu
-    T = grouped(((solution.theta - solution.mu) ** 2).sum(axis=0), gamma.sum(axis=0), blocks, prior.T, hyper.certainty)
-    T_mu = grouped((solution.mu - m0) ** 2, gamma_mu, blocks, prior.T_mu, hyper.certainty)
-    T_mu[-1] = prior.T_mu[-1]
-    determined = float(gamma.sum() + gamma_mu.sum())
-    rss = evidence.residual(solution.theta)
-    s2 = (hyper.certainty * prior.s2 + rss) / (hyper.certainty + max(evidence.n - determined, 0.0))
-    return Spread(T_mu, T, s2)
+    T = grouped((solution.delta**2).sum(axis=0), gamma.sum(axis=0), blocks, prior.T, certainty)
+    rows = zip((solution.mu - m0) ** 2, gamma_mu, prior.T_mu, strict=True)
+    T_mu = np.array([grouped(squares, determined, blocks, before, certainty) for squares, determined, before in rows])
+    T_mu[:, -1] = prior.T_mu[:, -1]
+    freedom = max(evidence.n - float(gamma.sum() + gamma_mu.sum()), 0.0)
+    return Spread(T_mu, T, (certainty * prior.s2 + evidence.residual(solution.theta)) / (certainty + freedom))
 
 
 def grouped(squares: Vector, gamma: Vector, blocks: Sequence[int], prior: Vector, certainty: float) -> Vector:

@@ -16,6 +16,8 @@ WIDTH, TOP, TALL = 1180, 100, 400
 LEGEND_ROW = 20
 MARKED = MOMENTS // 5
 """Stretches between two marks on a line of regret."""
+BANDS = 6
+"""With more policies their bands would hide each other."""
 PER_1000 = 1000.0
 """Dollars are shown per so many requests, to have fewer zeros."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -51,7 +53,9 @@ def look(place: int) -> Look:
 
 def _note(runs: Sequence[Run]) -> str:
     seeds, budgets = len({r.seed for r in runs}), len({r.budget_usd for r in runs})
-    return f"Means over seeds ({seeds}); a point to each budget ({budgets}). Bands: one standard error over seeds."
+    note = f"Left, a point for each budget ({budgets}); right, the mean over them. Both: means over seeds ({seeds})."
+    banded = seeds > 1 and len({r.policy for r in runs}) <= BANDS
+    return f"{note} Bands: one standard error over seeds." if banded else note
 
 
 # ------------------------------------------------------------------ left: quality against cost
@@ -130,7 +134,7 @@ def _regrets(played: Played, looks: Mapping[str, Look]) -> Iterator[str]:
     title = "Regret to the hull, over time"
     yield from panel.axes(title, x="prompts", y="cumulative regret, in quality (below 0: better than the hull)")
     yield line(panel.through([(0, 0), (n, 0)]), colour=INK, width=1.4)
-    for policy, curve in curves.items():
+    for policy, curve in curves.items() if len(curves) <= BANDS else ():
         low, high = _band(curve)
         edge = [*zip(times, low, strict=True), *zip(times[::-1], high[::-1], strict=True)]
         yield area(panel.through(edge), colour=looks[policy][0])

@@ -9,7 +9,7 @@ from typing import Any
 from conduit.bench.tables import Recorded, Row
 from conduit.core.catalogue import Model, Price
 from conduit.core.decision import Decision, Observation
-from conduit.core.forecast import PRIOR_OUTPUT_TOKENS
+from conduit.core.forecast import TYPICAL_TOKENS
 from conduit.core.query import Preferences, Query
 from conduit.core.router import Router
 from conduit.core.system import CountingIds, StillClock
@@ -77,7 +77,7 @@ def replay(
 def priced_models(rows: Sequence[Row]) -> list[Model]:
     """The table's models, each priced so that a typical answer costs what its answers here cost in the mean."""
     means = {m: sum(row.outcomes[m].cost_usd for row in rows) / len(rows) for m in rows[0].outcomes}
-    return [Model(m, "table", price=Price(0.0, mean / PRIOR_OUTPUT_TOKENS * 1e6)) for m, mean in means.items()]
+    return [Model(m, "table", price=Price(0.0, mean / TYPICAL_TOKENS * 1e6)) for m, mean in means.items()]
 
 
 def _tokens(cost_usd: float, price: Price | None) -> float | None:

@@ -70,10 +70,10 @@ def _arena(path: Path, plan: Plan) -> Arena:
     """With a limit, the same prompts are played for every seed: one frontier holds for all runs."""
     rows = shuffled(read_table(path), seed=0, limit=plan.limit)
     arena = Arena(path.name.removesuffix(".gz").removesuffix(".jsonl"), rows, frontier(rows))
-    arena.frontier.budgets(plan.budgets)
+    arena.frontier.budgets(plan.budgets)  # raises where there are none
     models = priced_models(rows[:FOR_PRICES])
     for policy in plan.policies:
-        Router(models, policy=policy)
+        Router(models, policy=policy)  # raises where nobody is called so
         if policy.startswith(FIXED) and policy.removeprefix(FIXED) not in arena.frontier.singles:
             raise ConfigurationError(f"{policy}: {arena.name} has no such model")
     return arena
@@ -126,9 +126,9 @@ def _write(out: Path, files: dict[str, bytes]) -> None:
 def standings_table(stood: Sequence[Standing]) -> Table:
     """Whole in 80 columns, but for the longest names."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("policy", overflow="ellipsis", no_wrap=True)
+    table.add_column("policy", overflow="ellipsis")  # the one that may be wrapped is the one that is cut
     for heading in ("capture", "2nd\nhalf", "over-\nshoot", "\nworst", "first less this"):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=max(map(len, heading.split("\n"))))
+        table.add_column(heading, justify="right", no_wrap=True)
     for s in stood:
         error = "" if s.capture_error is None else f" ±{_bare(f'{s.capture_error:.3f}')}"
         shoots = (f"{s.overshoot:.3f}", f"{s.worst_overshoot:.3f}")
@@ -155,6 +155,6 @@ def _bare(number: str) -> str:
 def footnote(arena: Arena, plan: Plan) -> Text:
     rungs = arena.frontier.budgets(plan.budgets)
     played = f"{arena.name}: {len(arena.rows)} prompts, {len(arena.frontier.singles)} models"
-    ladder = f"{plan.budgets} budgets, {rungs[0]:.2e} to {rungs[-1]:.2e} USD a request"
-    errors = f"± standard error, () {LEVEL:.0%} paired bootstrap interval; both over n = {plan.seeds} seeds"
-    return Text(f"{played}; {ladder}\n{errors}", style="dim")
+    ladder = f"{plan.budgets} budget(s), {rungs[0]:.2e} to {rungs[-1]:.2e} USD a request"
+    errors = f"± standard error, () {LEVEL:.0%} paired bootstrap interval; both over n = {plan.seeds} seed(s)"
+    return Text(f"{played}\n{ladder}\n{errors}", style="dim")

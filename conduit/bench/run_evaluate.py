@@ -25,7 +25,7 @@ def run_evaluate(conduit: Conduit, *, policy: str, preferences: Preferences, las
             f"the ledger has {len(log)} rated answers that were routed; more than {WARM_UP} are needed"
         )
     catalogue, features = conduit.router.catalogue, conduit.router.features
-    beliefs = Beliefs(policy, features, reference_cost_usd=catalogue.reference_cost_usd)
+    beliefs = Beliefs(policy, features, catalogue)
     verdict = evaluate(log, beliefs=beliefs, catalogue=catalogue, preferences=preferences)
     Console().print(verdict_table(verdict, policy), conclusion(verdict, policy))
 

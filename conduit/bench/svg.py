@@ -108,7 +108,9 @@ def steps(low: float, high: float, most: int = 8) -> list[float]:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """Round numbers in a range, at distances that look equal on a logarithmic axis."""
+    """Round numbers in a range, at distances that look alike on a logarithmic axis."""
+    if high < 5 * low:
+        return steps(low, high)
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)
     for multiples in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         found = [m * 10.0**p for p in powers for m in multiples if low <= m * 10.0**p <= high]

@@ -8,7 +8,7 @@ import numpy as np
 
 from conduit.bandits.policy import Menu, State, Vector
 from conduit.bandits.schedule import Schedule
-from conduit.core.catalogue import Model
+from conduit.core.catalogue import Catalogue, Model
 from conduit.core.decision import Candidate, Observation
 from conduit.core.forecast import Forecast
 from conduit.core.policies import make_policy
@@ -19,16 +19,18 @@ from conduit.core.threads import one_thread
 
 
 class Beliefs:
-    """Folds observations made by `features`; `reference_cost_usd` is the unit in which preferences weigh cost."""
+    """Folds observations made by `features`; `policy` is a name from policies.POLICIES."""
 
     def __init__(
-        self, policy: str, features: Features, *, reference_cost_usd: float, schedule: Schedule | None = None
+        self, policy: str, features: Features, catalogue: Catalogue, *, schedule: Schedule | None = None
     ) -> None:
-        self._policy = make_policy(policy, features.blocks)
+        self._policy = make_policy(policy, features.blocks, catalogue.price_decades())
         self._forecast = Forecast(features.blocks)
         self._version = features.version
-        self._reference_cost_usd = reference_cost_usd
+        self._reference_cost_usd = catalogue.reference_cost_usd
         self._schedule = schedule or Schedule()
+        self.rated: dict[str, float] = {}
+        """Model -> how many of its answers were rated."""
         self.folded = 0
         self._solved = 0
 
@@ -81,6 +83,7 @@ class Beliefs:
             return
         if o.quality is not None:
             self._policy.learn(o.model, o.context, o.quality, weight=o.weight, time_s=o.time_s)
+            self.rated[o.model] = self.rated.get(o.model, 0.0) + o.weight
         self._forecast.learn(o)
         self.folded += 1
 

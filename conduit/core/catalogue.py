@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import log10
 
 from conduit.core.errors import ConfigurationError, NotFound
 
@@ -86,3 +87,10 @@ class Catalogue:
         """What a typical request costs at the dearest known price: the unit in which preferences weigh cost."""
         costs = [m.cost_usd(TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) or 0.0 for m in self.models]
         return max(costs, default=0.0) or 1.0
+
+    def price_decades(self) -> dict[str, float]:
+        """log10 of a typical request's cost with each model, about their mean; 0 where the price is unknown or nil."""
+        costs = {m.name: m.cost_usd(TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) for m in self.models}
+        decades = {name: log10(cost) for name, cost in costs.items() if cost}
+        mean = sum(decades.values()) / len(decades) if decades else 0.0
+        return {name: decades.get(name, mean) - mean for name in costs}

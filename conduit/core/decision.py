@@ -16,6 +16,7 @@ class Candidate:
     utility: float
     quality: float
     quality_sd: float
+    """As far as the draw took doubt into account."""
     cost_usd: float | None
     """Expected; None where the price is unknown."""
     latency_s: float | None

@@ -6,8 +6,8 @@ from conduit.core.catalogue import Model
 from conduit.core.decision import Candidate
 from conduit.core.query import Query, Requirements
 
-CONFIDENCE_SD = 2.0
-"""`min_quality` removes a model only when it lies this many standard deviations below: doubt is for learning."""
+RATED_ENOUGH = 20.0
+"""`min_quality` removes a model only after so many of its answers were rated: doubt is for learning."""
 
 
 def screen(
@@ -15,12 +15,13 @@ def screen(
     query: Query,
     *,
     forecast: Mapping[str, Candidate],
+    rated: Mapping[str, float],
     unavailable: Mapping[str, str],
 ) -> dict[str, str]:
     """Model -> why it cannot be asked. Models that are unhealthy come back when nobody else is left."""
     removed = {}
     for model in models:
-        reason = unmet(model, query, forecast[model.name])
+        reason = unmet(model, query, forecast[model.name], rated.get(model.name, 0.0))
         if reason:
             removed[model.name] = reason
     removed |= _not_preferred(models, query.requirements, removed)
@@ -28,7 +29,7 @@ def screen(
     return removed if len(removed) + len(sick) >= len(models) else removed | sick
 
 
-def unmet(model: Model, query: Query, forecast: Candidate) -> str | None:
+def unmet(model: Model, query: Query, forecast: Candidate, rated: float) -> str | None:
     """The first requirement that `model` does not meet."""
     requirements = query.requirements
     return (
@@ -36,7 +37,7 @@ def unmet(model: Model, query: Query, forecast: Candidate) -> str | None:
         or _by_ability(model, query)
         or _by_cost(forecast, requirements)
         or _by_latency(forecast, requirements)
-        or _by_quality(forecast, requirements)
+        or _by_quality(forecast, requirements, rated)
     )
 
 
@@ -73,9 +74,9 @@ def _by_latency(forecast: Candidate, requirements: Requirements) -> str | None:
     return f"max_latency: {expected:.2f} s expected, {bound:.2f} allowed"
 
 
-def _by_quality(forecast: Candidate, requirements: Requirements) -> str | None:
+def _by_quality(forecast: Candidate, requirements: Requirements, rated: float) -> str | None:
     bound = requirements.min_quality
-    if bound is None or forecast.quality + CONFIDENCE_SD * forecast.quality_sd >= bound:
+    if bound is None or rated < RATED_ENOUGH or forecast.quality >= bound:
         return None
     return f"min_quality: {forecast.quality:.2f} expected, {bound:.2f} needed"
 

@@ -88,6 +88,8 @@ class AllModelsFailed(ConduitError):
         super().__init__(f"every model that was asked failed: {asked}")
         self.attempts = tuple(attempts)
         self.timed_out = timed_out
+        self.decision_id: str | None = None
+        """Filled in by who knows it, so that the caller can look it up."""
 
 
 class LedgerError(ConduitError):

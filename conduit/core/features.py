@@ -19,41 +19,41 @@ KINDS = 9
 LOWER, UPPER, DIGIT, SPACE, NEWLINE, STOP, CODE_SIGN, MATH_SIGN, FOREIGN = range(KINDS)
 
 MARKERS: dict[str, tuple[str, ...]] = {
-    "code": ("```", "def ", "return ", "function", "();"),
-    "language": ("python", "java", "c++", "sql", "html"),
-    "formula": ("$", "\\(", "\\[", "^2"),
-    "mathematics": ("equation", "integer", "polynomial", "triangle", "probability"),
-    "amounts": ("how many", "how much", "total", "%"),
-    "choices": ("\na.", "\na)", "(a)", "choices:", "option 1"),
+    "code": ("```", "def ", "return ", "function"),
+    "language": ("python", "java", "c++", "sql"),
+    "formula": ("$", "\\(", "^2"),
+    "mathematics": ("equation", "integer", "polynomial", "probability"),
+    "amounts": ("how many", "how much", "%"),
+    "choices": ("\na.", "\na)", "(a)", "option 1"),
     "many choices": ("\nf.", "\nf)", "(f)"),
-    "answer with": ("answer:", "answer with", "correct option", "final answer"),
+    "answer with": ("answer:", "answer with", "correct option"),
     "blank": ("_", "complete the"),
-    "judge": ("plausible", "following", "true or false", "yes or no"),
+    "judge": ("plausible", "following", "true or false"),
     "what": ("what ", "which "),
     "who, when, where": ("who ", "when ", "where "),
     "why, how": ("why ", "how do", "how can"),
-    "write": ("write a", "story", "essay", "email", "letter"),
-    "make": ("write ", "create ", "generate ", "implement"),
-    "analyse": ("analy", "compare", "explain", "summar", "describe"),
+    "write": ("write a", "story", "essay", "letter"),
+    "make": ("write ", "create ", "implement"),
+    "analyse": ("analy", "compare", "explain", "summar"),
     "translate": ("translat",),
-    "passage": ("passage", "context:", "according to", "based on", "article"),
-    "talk": ("hello", "thanks", "please", "can you", " my "),
+    "passage": ("passage", "context:", "according to"),
+    "talk": ("hello", "thanks", "please", " my "),
     "persona": ("you are ", "act as", "your task"),
-    "format": ("json", "table", "format", "list of"),
+    "format": ("json", "table", "format"),
     "steps": ("step by step", "step-by-step", "reason"),
-    "medicine": ("patient", "year-old", "disease", "blood"),
-    "law": ("court", "defendant", "contract", " law"),
+    "medicine": ("patient", "year-old", "disease"),
+    "law": ("court", "contract", " law"),
     "business": ("company", "market", "price", "cost"),
-    "science": ("energy", "temperature", "acid", "force", "cell"),
+    "science": ("energy", "temperature", "acid", "force"),
     "society": ("war", "century", "government", "moral"),
-    "logic": (" if ", "assert", "exactly one", "statement"),
+    "logic": (" if ", "assert", "statement"),
 }
 
 
 class TextFeatures:
     """Stateless: equal texts give equal contexts in every process."""
 
-    version = "hashed-64-lexical-1"
+    version = "hashed-32-lexical-42-1"
     blocks = (SIGNS, KINDS + 5 + len(MARKERS), 1)
     dimension = sum(blocks)
 

@@ -15,27 +15,58 @@ from conduit.bandits.shrinkage import Hyperprior
 from conduit.core.catalogue import Model
 from conduit.core.decision import Observation
 
-PRIOR_OUTPUT_TOKENS = 300.0
-PRIOR_LATENCY_S = 2.0
+TYPICAL_TOKENS = 300.0
+TYPICAL_LATENCY_S = 2.0
 LEAST = 1e-3
 """Signals below it count as it: a logarithm needs a floor."""
+FARTHEST = 5.0
+"""Forecasts stay within exp(5), 150-fold, of the typical: a regression may say anything far from what it has seen."""
+
+
+class LogNormal:
+    """A positive signal whose logarithm is regressed; `typical` is what is expected before anything was seen."""
+
+    def __init__(self, blocks: Sequence[int], typical: float) -> None:
+        self._centre = math.log(typical)
+        self._regression = HierarchicalRegression(blocks, hyperprior=Hyperprior(scale=1.0, mean=self._centre))
+        self.seen = False
+
+    def learn(self, o: Observation, signal: float | None) -> None:
+        if signal is None:
+            return
+        self.seen = True
+        self._regression.add(o.model, o.context, math.log(max(signal, LEAST)), weight=o.weight, time_s=o.time_s)
+
+    def refresh(self) -> None:
+        self._regression.refresh()
+
+    def expected(self, x: Vector, models: Sequence[Model]) -> Vector:
+        """(k,) the mean exp(m + s2 / 2) of each."""
+        return self._natural(self._regression.mean(x, [m.name for m in models]))
+
+    def believed(self, model: Model, contexts: Sequence[Vector]) -> tuple[Vector, Vector]:
+        """(n,) the mean of one model in each context, and (n,) the relative standard deviation of that belief."""
+        beliefs = [self._regression.predict(x, [model.name]) for x in contexts]
+        return self._natural(np.array([mean[0] for mean, _ in beliefs])), np.array([sd[0] for _, sd in beliefs])
+
+    def _natural(self, log: Vector) -> Vector:
+        away = log + self._regression.spread.s2 / 2.0 - self._centre
+        return np.asarray(np.exp(self._centre + away.clip(-FARTHEST, FARTHEST)))
+
+    def state(self) -> State:
+        return self._regression.state()
 
 
 class Forecast:
     """Beliefs about tokens and latency. `blocks` are the features' (see HierarchicalRegression)."""
 
     def __init__(self, blocks: Sequence[int]) -> None:
-        self._tokens = HierarchicalRegression(blocks, hyperprior=Hyperprior(mean=math.log(PRIOR_OUTPUT_TOKENS)))
-        self._latency = HierarchicalRegression(blocks, hyperprior=Hyperprior(mean=math.log(PRIOR_LATENCY_S)))
-        self._timed = False
+        self._tokens = LogNormal(blocks, TYPICAL_TOKENS)
+        self._latency = LogNormal(blocks, TYPICAL_LATENCY_S)
 
     def learn(self, observation: Observation) -> None:
-        o = observation
-        self._timed |= o.latency_s is not None
-        for regression, signal in ((self._tokens, o.output_tokens), (self._latency, o.latency_s)):
-            if signal is not None:
-                log = math.log(max(signal, LEAST))
-                regression.add(o.model, o.context, log, weight=o.weight, time_s=o.time_s)
+        self._tokens.learn(observation, observation.output_tokens)
+        self._latency.learn(observation, observation.latency_s)
 
     def refresh(self) -> None:
         self._tokens.refresh()
@@ -43,31 +74,24 @@ class Forecast:
 
     def cost_usd(self, x: Vector, models: Sequence[Model], *, input_tokens: int, most: int | None) -> Vector:
         """(k,) expected dollars of asking each of `models`; nan where the price is unknown."""
-        tokens = self._expected(self._tokens, x, models)
+        tokens = self._tokens.expected(x, models)
         if most is not None:
             tokens = np.minimum(tokens, most)
-        costs = [m.cost_usd(input_tokens, t) for m, t in zip(models, tokens, strict=True)]
-        return np.array([math.nan if c is None else c for c in costs])
+        return np.array([_cost(m, input_tokens, t) for m, t in zip(models, tokens.tolist(), strict=True)])
 
     def latency_s(self, x: Vector, models: Sequence[Model]) -> Vector:
         """(k,) expected seconds to the end of the answer; nan until anything was seen."""
-        if not self._timed:
-            return np.full(len(models), math.nan)
-        return self._expected(self._latency, x, models)
+        return self._latency.expected(x, models) if self._latency.seen else np.full(len(models), math.nan)
 
     def costs_usd(self, model: Model, contexts: Sequence[Vector], input_tokens: Sequence[int]) -> tuple[Vector, Vector]:
         """(n,) expected dollars of `model` in each context, and (n,) the relative standard deviation of the belief."""
-        beliefs = [self._tokens.predict(x, [model.name]) for x in contexts]
-        log_tokens, doubt = np.array([mean[0] for mean, _ in beliefs]), np.array([sd[0] for _, sd in beliefs])
-        tokens = np.exp(np.minimum(log_tokens + self._tokens.spread.s2 / 2.0, 700.0))
-        costs = [model.cost_usd(i, t) for i, t in zip(input_tokens, tokens, strict=True)]
-        return np.array([math.nan if c is None else c for c in costs]), doubt
-
-    @staticmethod
-    def _expected(regression: HierarchicalRegression, x: Vector, models: Sequence[Model]) -> Vector:
-        """Mean of a log-normal: exp(m + s2 / 2)."""
-        mean = regression.mean(x, [m.name for m in models])
-        return np.asarray(np.exp(np.minimum(mean + regression.spread.s2 / 2.0, 700.0)))
+        tokens, doubt = self._tokens.believed(model, contexts)
+        return np.array([_cost(model, i, t) for i, t in zip(input_tokens, tokens.tolist(), strict=True)]), doubt
 
     def state(self) -> Mapping[str, State]:
         return {"tokens": self._tokens.state(), "latency": self._latency.state()}
+
+
+def _cost(model: Model, input_tokens: float, output_tokens: float) -> float:
+    cost = model.cost_usd(input_tokens, output_tokens)
+    return math.nan if cost is None else cost

@@ -1,8 +1,8 @@
 """A bag of words and word pairs, projected onto random signs: no weights, no vocabulary, no fitting.
 
-Each n-gram is hashed to 64 bits and those bits, as +1 and -1, are its row of a random projection (Achlioptas 2003); the
-text is the weighted sum of its n-grams' rows. Inner products between texts are kept up to 1/sqrt(SIGNS), and no two
-n-grams share a bucket. Hashes are polynomial, hence the same in every process and on every machine.
+Each n-gram is hashed to 64 bits, of which SIGNS, as +1 and -1, are its row of a random projection (Achlioptas 2003); the
+text is the weighted sum of its n-grams' rows, at length 1. Inner products between texts are kept up to 1/sqrt(SIGNS), and
+no two n-grams share a bucket. Hashes are polynomial, hence the same in every process and on every machine.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ Bytes = NDArray[np.uint8]
 Hashes = NDArray[np.uint64]
 Vector = NDArray[np.float64]
 
-SIGNS = 64
+SIGNS = 32
 PAIR_WEIGHT = 0.6
 MAX_BYTES = 1 << 15
 BASE = 0x9E3779B97F4A7C15
@@ -31,16 +31,15 @@ IN_WORD = np.array([chr(i).isalnum() or i >= 128 for i in range(256)]) & (np.ara
 
 
 def signature(lowered: Bytes) -> Vector:
-    """(SIGNS,) of squared length about 1; zero for a text without words."""
+    """(SIGNS,) of length 1; zero for a text without words."""
     words, letters = word_hashes(lowered[:MAX_BYTES])
     if not len(words):
         return np.zeros(SIGNS)
     pairs = mixed(words[:-1] * np.uint64(BASE) + words[1:])
     rarity = np.minimum(letters, 8) / 8.0  # long words are rarer: a weight for want of document frequencies
     weight = np.concatenate([rarity, PAIR_WEIGHT * (rarity[:-1] + rarity[1:]) / 2])
-    grams, first, count = np.unique(np.concatenate([words, pairs]), return_index=True, return_counts=True)
-    weight = weight[first] * np.sqrt(count)
-    return np.asarray((weight @ signs(grams)) / np.sqrt(SIGNS * (weight @ weight)))
+    z = weight @ signs(np.concatenate([words, pairs]))
+    return np.asarray(z / max(float(np.sqrt(z @ z)), 1e-9))
 
 
 def word_hashes(lowered: Bytes) -> tuple[Hashes, NDArray[np.int64]]:
@@ -61,6 +60,6 @@ def mixed(hashes: Hashes) -> Hashes:
 
 
 def signs(hashes: Hashes) -> Vector:
-    """(n, SIGNS) the bits of each hash as -1.0 and 1.0."""
-    bits = np.unpackbits(hashes.astype("<u8").view(np.uint8).reshape(-1, 8), axis=1)
+    """(n, SIGNS) the low bits of each hash as -1.0 and 1.0."""
+    bits = np.unpackbits(hashes.astype("<u8").view(np.uint8).reshape(-1, 8)[:, : SIGNS // 8], axis=1)
     return np.asarray(bits * 2.0 - 1.0, dtype=np.float64)

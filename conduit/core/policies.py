@@ -1,6 +1,7 @@
 """Policies by name, as settings and the command line say them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from conduit.bandits.baselines import Fixed, Uniform
 from conduit.bandits.dueling import Dueling
@@ -21,32 +22,35 @@ from conduit.core.errors import ConfigurationError
 DEFAULT_POLICY = "hierarchical"
 PER_FEATURE = 5.0
 """Observations to a feature before a hybrid looks at the context."""
-POLICIES: Mapping[str, Callable[[Sequence[int]], Policy]] = {
-    "hierarchical": HierarchicalThompson,
-    "thompson_sampling": lambda _: BetaThompson(),
-    "contextual_thompson_sampling": lambda blocks: LinearThompson(sum(blocks)),
-    "ucb1": lambda _: UCB1(),
-    "epsilon_greedy": lambda _: EpsilonGreedy(),
-    "linucb": lambda blocks: LinUCB(sum(blocks)),
-    "paced_linucb": lambda blocks: PacedLinUCB(sum(blocks)),
-    "hybrid_ucb1_linucb": lambda blocks: _hybrid(UCB1(), blocks),
-    "hybrid_thompson_linucb": lambda blocks: _hybrid(BetaThompson(), blocks),
-    "dueling": lambda _: Dueling(),
-    "knn": lambda blocks: NearestNeighbours(sum(blocks)),
-    "always_best": lambda _: AlwaysBest(),
-    "always_cheapest": lambda _: AlwaysCheapest(),
-    "uniform": lambda _: Uniform(),
+Maker = Callable[[Sequence[int], Mapping[str, float]], Policy]
+"""Of the features' blocks, and of log10 of each model's price about their mean."""
+POLICIES: Mapping[str, Maker] = {
+    "hierarchical": lambda blocks, prices: HierarchicalThompson(blocks, attribute=prices),
+    "thompson_sampling": lambda *_: BetaThompson(),
+    "contextual_thompson_sampling": lambda blocks, _: LinearThompson(sum(blocks)),
+    "ucb1": lambda *_: UCB1(),
+    "epsilon_greedy": lambda *_: EpsilonGreedy(),
+    "linucb": lambda blocks, _: LinUCB(sum(blocks)),
+    "paced_linucb": lambda blocks, _: PacedLinUCB(sum(blocks)),
+    "hybrid_ucb1_linucb": lambda blocks, _: _hybrid(UCB1(), blocks),
+    "hybrid_thompson_linucb": lambda blocks, _: _hybrid(BetaThompson(), blocks),
+    "dueling": lambda *_: Dueling(),
+    "knn": lambda blocks, _: NearestNeighbours(sum(blocks)),
+    "always_best": lambda *_: AlwaysBest(),
+    "always_cheapest": lambda *_: AlwaysCheapest(),
+    "uniform": lambda *_: Uniform(),
 }
 FIXED = "fixed:"
+NO_PRICES: Mapping[str, float] = MappingProxyType({})
 
 
-def make_policy(name: str, blocks: Sequence[int]) -> Policy:
-    """A new policy for contexts of these blocks. Raises ConfigurationError for a name that is not known."""
+def make_policy(name: str, blocks: Sequence[int], prices: Mapping[str, float] = NO_PRICES) -> Policy:
+    """A new policy, as a Maker makes it. Raises ConfigurationError for a name that is not known."""
     if name.startswith(FIXED):
         return Fixed(name.removeprefix(FIXED))
     if name not in POLICIES:
         raise ConfigurationError(f"policy: {name!r} is not one of {', '.join(POLICIES)}, {FIXED}MODEL")
-    return POLICIES[name](blocks)
+    return POLICIES[name](blocks, prices)
 
 
 def make_pacer(name: str, budget_usd: float) -> Pacer | DualAscent:

@@ -49,9 +49,9 @@ class Router:
         self.catalogue = models if isinstance(models, Catalogue) else Catalogue(models)
         self.features: Features = features or TextFeatures()
         self.policy_name = policy
-        reference_cost_usd = self.catalogue.reference_cost_usd
-        self.beliefs = Beliefs(policy, self.features, reference_cost_usd=reference_cost_usd, schedule=schedule)
+        self.beliefs = Beliefs(policy, self.features, self.catalogue, schedule=schedule)
         self._pacer = make_pacer(policy, budget_usd) if budget_usd is not None else None
+        self._paced = False
         self._random = np.random.default_rng(seed)
         self._clock, self._ids = clock or SystemClock(), ids or TimeOrderedIds()
 
@@ -68,10 +68,13 @@ class Router:
         if query.requirements.min_quality is not None:
             everyone = self._consider(x, everyone, query)
         forecast = {candidate.model: candidate for candidate in everyone}
-        removed = screen(self.catalogue.models, query, forecast=forecast, unavailable=unavailable)
+        removed = screen(
+            self.catalogue.models, query, forecast=forecast, rated=self.beliefs.rated, unavailable=unavailable
+        )
         eligible = [candidate for candidate in everyone if candidate.model not in removed]
         if not eligible:
             raise NoEligibleModel(removed)
+        self._begin_pacing(eligible)
         candidates = self._consider(x, eligible, query)
         self._pace(candidates)
         return self._decision(query, x, self._draw(candidates), candidates, removed=removed, routed=True)
@@ -93,13 +96,26 @@ class Router:
     def _consider(self, x: Vector, expected: Sequence[Candidate], query: Query) -> list[Candidate]:
         return self.beliefs.consider(x, expected, query.preferences, shadow_price=self.shadow_price)
 
+    def _begin_pacing(self, expected: Sequence[Candidate]) -> None:
+        """The pacer has a price from the first request on: as if everyone were equally good."""
+        if self._pacer is not None and not self._paced:
+            self._paced = True
+            self._pacer.observe(np.full(len(expected), 0.5), self._costs(expected))
+
     def _pace(self, candidates: Sequence[Candidate]) -> None:
         """Show the pacer what could be had here, and for how much: utility as it is without the shadow price."""
         if self._pacer is None:
             return
+        costs = self._costs(candidates)
+        utility = np.array([c.utility for c in candidates]) + self.shadow_price * costs
+        drawn = max(c.probability for c in candidates) < 1.0  # where nothing is drawn, doubt moves no choice
+        width = np.array([c.quality_sd if drawn else 0.0 for c in candidates])
+        self._pacer.observe(utility, costs, width)
+
+    def _costs(self, candidates: Sequence[Candidate]) -> Vector:
+        """(k,) an unknown price as the dearest."""
         costs = np.array([np.nan if c.cost_usd is None else c.cost_usd for c in candidates])
-        costs = np.where(np.isnan(costs), dearest(costs, self.catalogue.reference_cost_usd), costs)
-        self._pacer.observe(np.array([c.utility for c in candidates]) + self.shadow_price * costs, costs)
+        return np.where(np.isnan(costs), dearest(costs, self.catalogue.reference_cost_usd), costs)
 
     def _draw(self, candidates: Sequence[Candidate]) -> Candidate:
         edges = np.cumsum([c.probability for c in candidates])

@@ -117,8 +117,11 @@ class Gateway:
             return await first_answer(
                 models, ask_one, attempts=exchange.attempts, breaker=self._breaker, clock=self._clock
             )
-        except (AllModelsFailed, UpstreamRejected):
+        except (AllModelsFailed, UpstreamRejected) as error:
             self._settle(exchange, Status.FAILED)
+            if isinstance(error, AllModelsFailed):
+                error.decision_id = exchange.decision.id
+            await self._durable(exchange)
             raise
         except CancelledError:  # the call may have cost money, so it is on record
             self._settle(exchange, Status.CANCELLED)

@@ -154,6 +154,11 @@ class GatewayProcess:
         self._end()
 
     def _end(self) -> None:
+        """In order, so that what was measured of it is written; by force when it does not."""
+        if self.alive:
+            self.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.wait()
         if self._process is not None:
             self.kill9()
 

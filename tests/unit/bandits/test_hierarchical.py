@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.bandits.hierarchical import HierarchicalThompson, own_variance
+from conduit.bandits.hierarchical import HierarchicalThompson
 from conduit.bandits.policy import Menu
+from conduit.bandits.propensity import own_variance
 from tests.unit.bandits.strategies import ARMS, BLOCKS, context
 
 

@@ -29,6 +29,19 @@ def test_spending_comes_out_at_the_budget_also_where_predictions_are_wrong(budge
     assert run(Pacer(budget_usd), 3000, bias=bias) == pytest.approx(budget_usd, rel=0.02)
 
 
+@pytest.mark.parametrize("budget_usd", [1.5e-4, 5e-4, 2e-3])
+def test_spending_comes_out_also_where_nothing_tells_requests_apart_and_the_choice_is_random(budget_usd: float) -> None:
+    """All requests alike: the budget is met by chance between arms, which a price for certain choices would misjudge."""
+    rng = np.random.default_rng(0)
+    pacer, spent, width = Pacer(budget_usd), 0.0, 0.05
+    for _ in range(3000):
+        pacer.observe(QUALITY, COST, width)
+        real = float(COST[(QUALITY + width * rng.normal(size=3) - pacer.price * COST).argmax()])
+        pacer.spend(real)
+        spent += real
+    assert spent / 3000 == pytest.approx(budget_usd, rel=0.03)
+
+
 def test_a_budget_above_every_cost_has_no_price() -> None:
     pacer = Pacer(1.0)
     run(pacer, 100)

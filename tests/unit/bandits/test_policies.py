@@ -1,5 +1,6 @@
 """What holds for every policy, whatever it believes."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -138,20 +139,22 @@ def test_1e5_adversarial_observations_leave_finite_beliefs_that_can_still_learn(
     assert all(np.isfinite(packed).all() for packed in policy.state().values())
 
 
-def test_beliefs_can_be_read_while_another_thread_refreshes_them() -> None:
+def test_beliefs_can_be_read_and_taught_while_another_thread_refreshes_them() -> None:
     policy = taught(LEARNERS["hierarchical"], stream(0, 50))
     done = threading.Event()
 
     def refreshing() -> None:
-        for o in stream(1, 300):
-            policy.learn(o.arm, o.x, o.y)
+        for _ in range(300):
             policy.refresh()
         done.set()
 
     thread = threading.Thread(target=refreshing)
     thread.start()
     deadline = time.monotonic() + 5.0
-    while not done.is_set() and time.monotonic() < deadline:
+    for t, o in enumerate(itertools.cycle(stream(1, 300))):
+        if done.is_set() or time.monotonic() > deadline:
+            break
+        policy.learn(f"arm {t % 50}", o.x, o.y)
         assert policy.distribution(X, MENU).probability.sum() == pytest.approx(1.0)
     thread.join()
     assert done.is_set()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from conduit.bandits.gaussian import solve
+from conduit.bandits.gaussian import Given, solve
 from conduit.bandits.regression import HierarchicalRegression
+from conduit.bandits.shrinkage import Hyperprior
 from tests.unit.bandits.strategies import ARMS, BLOCKS, DIMENSION, Seen, context, lengths, seeds, stream
 
 
@@ -23,20 +24,23 @@ def test_the_posterior_is_that_of_one_joint_gaussian(seed: int) -> None:
     """Conditioning the stacked prior of (theta_1 .. theta_k) on all data at once gives the same mean and covariance."""
     rng = np.random.default_rng(seed)
     k, d = 3, 4
-    T, T_mu, m0 = rng.uniform(0.1, 1, d), rng.uniform(0.1, 1, d), rng.normal(size=d)
-    X = rng.normal(size=(k, 5, d))
-    y = rng.normal(size=(k, 5))
-    solution = solve(np.einsum("kni,knj->kij", X, X), np.einsum("kn,kni->ki", y, X), T, T_mu, m0)
-    prior = np.kron(np.eye(k), np.diag(T)) + np.kron(np.ones((k, k)), np.diag(T_mu))
+    T, T_mu, m0 = rng.uniform(0.1, 1, d), rng.uniform(0.1, 1, (2, d)), rng.normal(size=(2, d))
+    Z = np.column_stack([np.ones(k), rng.normal(size=k)])
+    X, y = rng.normal(size=(k, 5, d)), rng.normal(size=(k, 5))
+    solution = solve(Given(np.einsum("kni,knj->kij", X, X), np.einsum("kn,kni->ki", y, X), Z, T, T_mu, m0))
+    prior = np.kron(np.eye(k), np.diag(T)) + sum(
+        np.kron(np.outer(Z[:, j], Z[:, j]), np.diag(T_mu[j])) for j in range(2)
+    )
+    expected = (Z @ m0).ravel()
     H = np.zeros((k * 5, k * d))
     for a in range(k):
         H[a * 5 : a * 5 + 5, a * d : a * d + d] = X[a]
     gain = prior @ H.T @ np.linalg.inv(H @ prior @ H.T + np.eye(k * 5))
-    mean = np.tile(m0, k) + gain @ (y.ravel() - H @ np.tile(m0, k))
+    mean = expected + gain @ (y.ravel() - H @ expected)
     covariance = prior - gain @ H @ prior
     np.testing.assert_allclose(solution.theta.ravel(), mean, atol=1e-8)
     x = rng.normal(size=d)
-    _, joint = solution.joint(x, [0, 1, 2])
+    joint = solution.covariance(x, [0, 1, 2])
     np.testing.assert_allclose(joint, np.einsum("aibj,i,j->ab", covariance.reshape(k, d, k, d), x, x), atol=1e-8)
 
 
@@ -60,6 +64,19 @@ def test_an_arm_never_seen_is_expected_to_be_like_the_others_but_with_more_doubt
     mean, width = learned(seen).predict(context(np.random.default_rng(1)), [*ARMS, "new"])
     assert mean[-1] == pytest.approx(0.9, abs=0.05)
     assert width[-1] > 2 * width[:-1].max()
+
+
+def test_an_arm_never_seen_is_expected_to_be_as_its_attribute_says() -> None:
+    """Where quality rises with the attribute among the arms that were seen, it is so expected of one that was not."""
+    attribute = {"ant": -1.0, "bee": 0.0, "cow": 1.0, "new": 2.0}
+    regression = HierarchicalRegression(BLOCKS, attribute=attribute, hyperprior=Hyperprior(slope_spread=1.0))
+    rng = np.random.default_rng(0)
+    for arm in ("ant", "bee", "cow") * 100:
+        regression.add(arm, context(rng), 0.5 + 0.1 * attribute[arm])
+    regression.refresh()
+    mean, _ = regression.predict(context(rng), ["cow", "new", "unheard of"])
+    assert mean[1] > mean[0] + 0.05
+    assert mean[2] == pytest.approx(0.5, abs=0.05)
 
 
 def test_what_is_predicted_is_what_was_seen() -> None:
