@@ -18,9 +18,10 @@ class AlwaysBest(WithoutContext):
 
 
 class AlwaysCheapest(WithoutContext):
-    """The arm of lowest penalty; what was seen of quality is reported, and changes nothing."""
+    """The arm of lowest cost (of lowest penalty, where costs are not told); quality is reported, and changes nothing."""
 
     def distribution(self, x: Vector, menu: Menu) -> Distribution:
-        """Where nothing in the penalty tells arms apart they are equally likely."""
+        """Arms that cost the same are equally likely."""
         mean = self.seen.means(menu.arms)
-        return Distribution(argmax_probability(-menu.penalty), mean, self.seen.widths(menu.arms))
+        cost = menu.penalty if menu.cost is None else menu.cost
+        return Distribution(argmax_probability(-cost), mean, self.seen.widths(menu.arms))

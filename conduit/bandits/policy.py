@@ -24,6 +24,8 @@ class Menu:
     penalty: Vector
     """(k,) in units of utility."""
     quality_weight: float = 1.0
+    cost: Vector | None = None
+    """(k,) the price alone, in any unit, for who looks at nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

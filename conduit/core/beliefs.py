@@ -14,7 +14,7 @@ from conduit.core.forecast import Forecast
 from conduit.core.policies import make_policy
 from conduit.core.protocols import Features
 from conduit.core.query import Preferences
-from conduit.core.reward import penalty
+from conduit.core.reward import dollars, penalty
 from conduit.core.threads import one_thread
 
 
@@ -50,14 +50,15 @@ class Beliefs:
     ) -> list[Candidate]:
         """The same, in the same order, with the quality that is believed, the utility that follows, and the probability
         with which each is to be drawn."""
+        costs = dollars((c.cost_usd for c in expected), self._reference_cost_usd)
         weights = penalty(
             preferences,
-            cost_usd=_nan_for_none([c.cost_usd for c in expected]),
-            latency_s=_nan_for_none([c.latency_s for c in expected]),
+            cost_usd=costs,
+            latency_s=np.array([np.nan if c.latency_s is None else c.latency_s for c in expected]),
             reference_cost_usd=self._reference_cost_usd,
             shadow_price=shadow_price,
         )
-        menu = Menu([c.model for c in expected], weights, preferences.quality)
+        menu = Menu([c.model for c in expected], weights, preferences.quality, costs)
         d = self._policy.distribution(x, menu)
         utility = menu.quality_weight * d.mean - menu.penalty
         columns = (d.probability.tolist(), utility.tolist(), d.mean.tolist(), d.width.tolist())
@@ -113,7 +114,3 @@ class Beliefs:
 
 def _known(number: float) -> float | None:
     return None if math.isnan(number) else number
-
-
-def _nan_for_none(numbers: Sequence[float | None]) -> Vector:
-    return np.array([np.nan if n is None else n for n in numbers])

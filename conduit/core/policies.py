@@ -47,10 +47,16 @@ NO_PRICES: Mapping[str, float] = MappingProxyType({})
 def make_policy(name: str, blocks: Sequence[int], prices: Mapping[str, float] = NO_PRICES) -> Policy:
     """A new policy, as a Maker makes it. Raises ConfigurationError for a name that is not known."""
     if name.startswith(FIXED):
-        return Fixed(name.removeprefix(FIXED))
+        return Fixed(_known(name.removeprefix(FIXED), prices))
     if name not in POLICIES:
         raise ConfigurationError(f"policy: {name!r} is not one of {', '.join(POLICIES)}, {FIXED}MODEL")
     return POLICIES[name](blocks, prices)
+
+
+def _known(model: str, prices: Mapping[str, float]) -> str:
+    if prices and model not in prices:
+        raise ConfigurationError(f"policy: {FIXED}{model} names no model; there are {', '.join(prices)}")
+    return model
 
 
 def make_pacer(name: str, budget_usd: float) -> Pacer | DualAscent:

@@ -1,6 +1,6 @@
 """Signals and preferences -> utility: the one place where dollars and seconds are weighed against quality."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,17 +23,18 @@ def penalty(
     """(k,) what asking each model takes away from utility, given (k,) its expected cost and latency.
 
     Linear in dollars, so that a hundredfold price is a hundredfold penalty. The shadow price is in utility per
-    dollar. A cost that is not known (nan) weighs as the dearest known one: unknown is never free.
+    dollar. A latency that is not known (nan) weighs nothing.
     """
-    dollars = np.where(np.isnan(cost_usd), dearest(cost_usd, reference_cost_usd), cost_usd)
     per_dollar = preferences.cost / reference_cost_usd + shadow_price
     seconds = np.where(np.isnan(latency_s), 0.0, latency_s)
-    return dollars * per_dollar + preferences.latency * seconds / REFERENCE_LATENCY_S
+    return cost_usd * per_dollar + preferences.latency * seconds / REFERENCE_LATENCY_S
 
 
-def dearest(cost_usd: Vector, otherwise: float) -> float:
-    known = cost_usd[~np.isnan(cost_usd)]
-    return float(known.max()) if known.size else otherwise
+def dollars(costs_usd: Iterable[float | None], otherwise: float) -> Vector:
+    """(k,) with what is not known counted as the dearest of the others: unknown is never free."""
+    costs = np.array([np.nan if cost is None else cost for cost in costs_usd])
+    known = costs[~np.isnan(costs)]
+    return np.where(np.isnan(costs), known.max() if known.size else otherwise, costs)
 
 
 def quality_of(signals: Mapping[str, object]) -> float:

@@ -16,7 +16,7 @@ from conduit.core.features import TextFeatures
 from conduit.core.policies import DEFAULT_POLICY, make_pacer
 from conduit.core.protocols import Clock, Features, Ids
 from conduit.core.query import Query
-from conduit.core.reward import dearest
+from conduit.core.reward import dollars
 from conduit.core.system import SystemClock, TimeOrderedIds
 
 NOBODY: Mapping[str, str] = MappingProxyType({})
@@ -113,9 +113,7 @@ class Router:
         self._pacer.observe(utility, costs, width)
 
     def _costs(self, candidates: Sequence[Candidate]) -> Vector:
-        """(k,) an unknown price as the dearest."""
-        costs = np.array([np.nan if c.cost_usd is None else c.cost_usd for c in candidates])
-        return np.where(np.isnan(costs), dearest(costs, self.catalogue.reference_cost_usd), costs)
+        return dollars((c.cost_usd for c in candidates), self.catalogue.reference_cost_usd)
 
     def _draw(self, candidates: Sequence[Candidate]) -> Candidate:
         edges = np.cumsum([c.probability for c in candidates])
