@@ -8,8 +8,8 @@ from conduit.core.events import Degraded
 from conduit.core.protocols import Ledger, Listener
 from conduit.core.router import Router
 
-AT_ONCE = 500
-"""Observations read at a time: a fold of so many holds the event loop for some ten milliseconds."""
+AT_ONCE = 200
+"""Observations read at a time: a fold of so many holds the event loop for several milliseconds."""
 
 
 class Follower:

@@ -126,7 +126,7 @@ def test_bench_in_two_processes_gives_the_same(table: Path, tmp_path: Path) -> N
         (["absent.jsonl.gz"], "absent.jsonl.gz: No such file or directory"),
         (["TABLE", "absent.jsonl.gz"], "absent.jsonl.gz: No such file or directory"),
         (["TABLE", "--policy", "nobody"], "'nobody' is not one of hierarchical"),
-        (["TABLE", "--policy", "fixed:nobody"], "made_up has no such model"),
+        (["TABLE", "--policy", "fixed:nobody"], "fixed:nobody names no model"),
         (["TABLE", "TABLE"], "two tables are called made_up"),
         (["TABLE", "--out", "/dev/null/x"], "--out: cannot write to /dev/null/x"),
     ],
