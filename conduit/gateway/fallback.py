@@ -30,6 +30,12 @@ class Breaker:
     longest_s: float = 300.0
     _health: dict[str, Health] = field(default_factory=dict)
 
+    def asked(self, model: str) -> None:
+        """Whoever is asked after a rest is the probe: the others wait for what becomes of it."""
+        health = self._health.get(model)
+        if health is not None and health.failures >= self.threshold:
+            self._close(health)
+
     def answered(self, model: str) -> None:
         self._health.pop(model, None)
 
@@ -37,8 +43,11 @@ class Breaker:
         health = self._health.setdefault(model, Health())
         health.failures += 1
         if health.failures >= self.threshold:
-            rest_s = min(self.rest_s * 2.0 ** (health.failures - self.threshold), self.longest_s)
-            health.closed_until_s = self.clock.elapsed_s() + rest_s
+            self._close(health)
+
+    def _close(self, health: Health) -> None:
+        doublings = min(health.failures - self.threshold, 30)
+        health.closed_until_s = self.clock.elapsed_s() + min(self.rest_s * 2.0**doublings, self.longest_s)
 
     def unavailable(self) -> Mapping[str, str]:
         """Model -> why nobody is sent there now."""
@@ -68,6 +77,7 @@ async def first_answer(
     timeouts, rejected = 0, None
     for model in models:
         started = clock.elapsed_s()
+        breaker.asked(model)
         try:
             answer = await ask(model)
         except UpstreamError as error:

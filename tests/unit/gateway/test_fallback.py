@@ -71,6 +71,18 @@ def test_the_breaker_opens_after_five_failures_and_rests_longer_each_time() -> N
     assert not breaker.unavailable()
 
 
+def test_after_a_rest_one_request_probes_and_the_others_wait() -> None:
+    clock = StillClock()
+    breaker = Breaker(clock, threshold=1)
+    breaker.failed("a")
+    clock.at_s = 10.1
+    assert not breaker.unavailable()
+    breaker.asked("a")
+    assert set(breaker.unavailable()) == {"a"}
+    breaker.answered("a")
+    assert not breaker.unavailable()
+
+
 def test_one_answer_heals() -> None:
     breaker = Breaker(StillClock())
     for _ in range(9):
