@@ -20,7 +20,7 @@ from conduit.bandits.propensity import best_probability, own_variance, with_floo
 from conduit.bandits.regression import HierarchicalRegression
 from conduit.bandits.shrinkage import Hyperprior
 
-QUALITY = Hyperprior(scale=0.5, mean=0.5, slope=0.08, own=0.12, graded=0.12, own_level=0.15)
+QUALITY = Hyperprior(scale=0.5, mean=0.5, slope=0.08, own=0.08, graded=0.08, own_level=0.15)
 """Ten times the price is believed to buy .08 of quality, give or take .05; .075 is the usual distance from that line."""
 
 

@@ -10,7 +10,10 @@ import numpy as np
 from conduit.bandits.gaussian import Solution, positive
 from conduit.bandits.policy import State, Vector
 from conduit.bandits.shrinkage import Evidence, Hyperprior, Spread, fit
-from conduit.bandits.statistics import Sums
+from conduit.bandits.statistics import Sums, bounded
+
+MAX_ATTRIBUTE = 5.0
+"""An attribute counts up to here: one arm far off must not decide alone what the attribute is worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ class HierarchicalRegression:
         """(k + 1, r) z: 1, and the attribute where arms have one."""
         if self._attribute is None:
             return np.ones((len(arms) + 1, 1))
-        return np.column_stack([np.ones(len(arms) + 1), [self._attribute.get(arm, 0.0) for arm in arms] + [0.0]])
+        z = [bounded(self._attribute.get(arm, 0.0), MAX_ATTRIBUTE) for arm in arms]
+        return np.column_stack([np.ones(len(arms) + 1), [*z, 0.0]])
 
     def mean(self, x: Vector, arms: Sequence[str]) -> Vector:
         """(k,) expected signal: all that a forecast needs, at a tenth of the time of its covariance."""

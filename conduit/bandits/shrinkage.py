@@ -41,7 +41,7 @@ class Hyperprior:
     """An arm's intercept."""
     certainty: float = 4.0
     """For how many coefficients these spreads stand."""
-    steps: int = 6
+    steps: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,36 +83,49 @@ class Evidence:
         return max(self.wyy + float(fitted), 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """A hyperprior laid out over the features of one model."""
+
+    blocks: Sequence[int]
+    spread: Spread
+    m0: Vector
+    """(r, d)."""
+    certainty: float
+
+    @classmethod
+    def of(cls, hyper: Hyperprior, blocks: Sequence[int], r: int) -> Self:
+        """For features in `blocks` and r attributes of an arm."""
+        m0 = np.zeros((r, sum(blocks)))
+        m0[:, -1] = [hyper.mean] + [hyper.slope] * (r - 1)
+        return cls(blocks, Spread.prior(blocks, r, hyper), m0, hyper.certainty)
+
+    def grouped(self, squares: Vector, gamma: Vector, before: Vector) -> Vector:
+        """(d,) v of each block: (certainty * v before + sum of squares) / (certainty + sum of gamma)."""
+        starts = np.cumsum([0, *self.blocks[:-1]])
+        determined = np.add.reduceat(gamma, starts).clip(0.0)
+        v = (self.certainty * before[starts] + np.add.reduceat(squares, starts)) / (self.certainty + determined)
+        return np.repeat(v, self.blocks)
+
+
 def fit(evidence: Evidence, blocks: Sequence[int], hyper: Hyperprior) -> tuple[Spread, Solution]:
     """The variances of highest evidence that a few steps reach, and the beliefs under them."""
-    r = evidence.Z.shape[1]
-    m0 = np.zeros((r, sum(blocks)))
-    m0[:, -1] = [hyper.mean] + [hyper.slope] * (r - 1)
-    prior = spread = Spread.prior(blocks, r, hyper)
+    prior = Prior.of(hyper, blocks, evidence.Z.shape[1])
+    spread = prior.spread
     for _ in range(hyper.steps if evidence.n > 0 else 0):
-        spread = step(evidence, blocks, prior, spread, m0=m0, certainty=hyper.certainty)
-    return spread, evidence.solve(spread, m0)
+        spread = step(evidence, prior, spread)
+    return spread, evidence.solve(spread, prior.m0)
 
 
-def step(
-    evidence: Evidence, blocks: Sequence[int], prior: Spread, old: Spread, *, m0: Vector, certainty: float
-) -> Spread:
-    """One fixed-point step."""
-    solution = evidence.solve(old, m0)
+def step(evidence: Evidence, prior: Prior, old: Spread) -> Spread:
+    """One fixed-point step; mu's level and slope keep their variances."""
+    solution = evidence.solve(old, prior.m0)
     gamma = 1.0 - solution.variance_of_delta() / old.T
     gamma_mu = 1.0 - solution.variance_of_mu() / old.T_mu
-    T = grouped((solution.delta**2).sum(axis=0), gamma.sum(axis=0), blocks, prior.T, certainty)
-    rows = zip((solution.mu - m0) ** 2, gamma_mu, prior.T_mu, strict=True)
-    T_mu = np.array([grouped(squares, determined, blocks, before, certainty) for squares, determined, before in rows])
-    T_mu[:, -1] = prior.T_mu[:, -1]
+    T = prior.grouped((solution.delta**2).sum(axis=0), gamma.sum(axis=0), prior.spread.T)
+    rows = zip((solution.mu - prior.m0) ** 2, gamma_mu, prior.spread.T_mu, strict=True)
+    T_mu = np.array([prior.grouped(*row) for row in rows])
+    T_mu[:, -1] = prior.spread.T_mu[:, -1]
     freedom = max(evidence.n - float(gamma.sum() + gamma_mu.sum()), 0.0)
-    return Spread(T_mu, T, (certainty * prior.s2 + evidence.residual(solution.theta)) / (certainty + freedom))
-
-
-def grouped(squares: Vector, gamma: Vector, blocks: Sequence[int], prior: Vector, certainty: float) -> Vector:
-    """(d,) v of each block: (certainty * prior + sum of squares) / (certainty + sum of gamma)."""
-    starts = np.cumsum([0, *blocks[:-1]])
-    v = (certainty * prior[starts] + np.add.reduceat(squares, starts)) / (
-        certainty + np.add.reduceat(gamma, starts).clip(0.0)
-    )
-    return np.repeat(v, blocks)
+    rss = evidence.residual(solution.theta)
+    return Spread(T_mu, T, (prior.certainty * prior.spread.s2 + rss) / (prior.certainty + freedom))

@@ -79,6 +79,36 @@ def test_an_arm_never_seen_is_expected_to_be_as_its_attribute_says() -> None:
     assert mean[2] == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.parametrize("n", [20, 200, 2000])
+def test_one_arm_says_little_of_another(n: int) -> None:
+    """How far arms differ is not seen from one of them: the doubt about a second stays at least that of the prior."""
+    regression, x = HierarchicalRegression(BLOCKS), np.append(np.zeros(DIMENSION - 1), 1.0)
+    for o in stream(0, n):
+        regression.add("ant", o.x, 0.1)
+    regression.refresh()
+    prior = Hyperprior()
+    assert regression.predict(x, ["new"])[1][0] >= prior.own_level * prior.scale
+
+
+def test_an_attribute_learned_later_counts_from_the_next_refresh_on() -> None:
+    attribute = {"ant": 0.0}
+    regression = HierarchicalRegression(BLOCKS, attribute=attribute, hyperprior=Hyperprior(slope=0.1))
+    x = context(np.random.default_rng(0))
+    before = regression.mean(x, ["new"])
+    attribute["new"] = 1.0
+    regression.refresh()
+    assert regression.mean(x, ["new"])[0] == pytest.approx(before[0] + 0.1)
+
+
+def test_an_attribute_that_is_not_a_number_is_refused_and_the_beliefs_stay() -> None:
+    attribute = {"ant": 0.0}
+    regression = HierarchicalRegression(BLOCKS, attribute=attribute)
+    attribute["ant"] = float("-inf")
+    with pytest.raises(ValueError, match="finite"):
+        regression.refresh()
+    assert np.isfinite(regression.predict(context(np.random.default_rng(0)), ["ant"])).all()
+
+
 def test_what_is_predicted_is_what_was_seen() -> None:
     """With 4000 observations of noise .2, predictions are within .05 of the truth."""
     seen = stream(7, 4000)
