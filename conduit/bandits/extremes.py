@@ -18,7 +18,7 @@ class AlwaysBest(WithoutContext):
 
 
 class AlwaysCheapest(WithoutContext):
-    """The arm of lowest cost (of lowest penalty, where costs are not told); quality is reported, and changes nothing."""
+    """The arm of lowest cost (of lowest penalty, where costs are not told); quality changes nothing."""
 
     def distribution(self, x: Vector, menu: Menu) -> Distribution:
         """Arms that cost the same are equally likely."""

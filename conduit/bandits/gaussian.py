@@ -1,10 +1,11 @@
 """The exact posterior of the hierarchical linear model when its variances are given.
 
-    y = theta_a' x + e,   e ~ N(0, s2),   theta_a = sum_j z_aj mu_j + delta_a,   mu_j ~ N(m0_j, T_mu_j),   delta_a ~ N(0, T)
+    y = theta_a' x + e,   e ~ N(0, s2)
+    theta_a = sum_j z_aj mu_j + delta_a,   mu_j ~ N(m0_j, T_mu_j),   delta_a ~ N(0, T)
 
-(Hong et al. 2022, section 4.2; the attributes z_a of an arm, of which the first is 1, as in Gelman & Hill 2006, section 13.1.)
-T and T_mu are diagonal. With An = A/s2, bn = b/s2 and M_a = (An + T^-1)^-1 = T^.5 N_a T^.5, N_a = (I + T^.5 An T^.5)^-1,
-whose inverse has no eigenvalue below 1:
+(Hong et al. 2022, section 4.2; the attributes z_a of an arm, of which the first is 1, as in Gelman & Hill 2006,
+section 13.1.) T and T_mu are diagonal. With An = A/s2, bn = b/s2, M_a = (An + T^-1)^-1 = T^.5 N_a T^.5, N_a = (I +
+T^.5 An T^.5)^-1, whose inverse has no eigenvalue below 1:
 
     S_a = An - An M An = T^-.5 (I - N) T^-.5,      I - M An = M T^-1
     P_jl     = [j = l] T_mu_j^-1 + sum_a z_aj z_al S_a
@@ -103,7 +104,7 @@ def inverse_root(inner: Vector) -> Vector:
 
 
 def positive(A: Vector) -> Vector:
-    """(k, d, d) sums of squares as they are; where more was retracted than was ever added, without their negative part."""
+    """(k, d, d) sums of squares; where more was retracted than was ever added, without their negative part."""
     d = A.shape[1]
     slack = 1e-9 * (1.0 + np.trace(A, axis1=1, axis2=2).clip(0.0))
     try:

@@ -1,13 +1,15 @@
 """The default policy: hierarchical empirical-Bayes linear Thompson sampling with exact propensities.
 
-Beliefs about quality are those of a hierarchical linear regression (Hong et al. 2022). Thompson sampling (Agrawal & Goyal
-2013) pulls an arm with the probability that it is the best under the beliefs; here that probability is computed
+Beliefs about quality are those of a hierarchical linear regression (Hong et al. 2022). Thompson sampling (Agrawal &
+Goyal 2013) pulls an arm with the probability that it is the best under the beliefs; here that probability is computed
 rather than sampled:
 
-    u_a = w_q theta^_a' x - penalty_a,   s_a^2 = w_q^2 times the arm's own part of (v x)' Cov (v x),   pi = P(u + s z is largest)
+    u_a = w_q theta^_a' x - penalty_a,   s_a^2 = w_q^2 times the arm's own part of (v x)' Cov (v x)
+    pi  = P(u + s z is largest)
 
-An error that all arms share changes no choice, so widths are those of contrasts between arms. What is learned of an arm's
-level serves every later request, of its many feature effects only those that are alike: v is larger for the level.
+An error that all arms share changes no choice, so widths are those of contrasts between arms. What is learned of an
+arm's level serves every later request, of its many feature effects only those that are alike: v is larger for the
+level.
 """
 
 import math
@@ -21,11 +23,11 @@ from conduit.bandits.regression import HierarchicalRegression
 from conduit.bandits.shrinkage import Hyperprior
 
 QUALITY = Hyperprior(scale=0.5, mean=0.5, slope=0.08, own=0.08, graded=0.08, own_level=0.15)
-"""Ten times the price is believed to buy .08 of quality, give or take .05; .075 is the usual distance from that line."""
+"""Ten times the price is believed to buy .08 of quality, give or take .05; .075 is the usual distance from it."""
 
 
 class HierarchicalThompson:
-    """`blocks` and `attribute` as in HierarchicalRegression, the attribute being log10 of an arm's price about the mean.
+    """`blocks` and `attribute` as in HierarchicalRegression, the attribute being log10 of an arm's price.
 
     `width` and `level_width` are v for features and intercept; `floor` is eps, shared by the arms of a menu.
     """

@@ -1,9 +1,9 @@
 """The shadow price of a budget: what a dollar must buy, in quality, so that spending comes out at what was given.
 
 A budget of B dollars a request is a knapsack constraint on a bandit (Badanidiyuru et al. 2013); its Lagrangian prices
-dollars at lam, and the choice becomes argmax_a q_a - lam c_a. Rather than stepping lam along a gradient (Agrawal & Devanur
-2014) it is solved anew from the last contexts: the smallest lam >= 0 at which the choices there would have cost, in
-the mean, at most
+dollars at lam, and the choice becomes argmax_a q_a - lam c_a. Rather than stepping lam along a gradient (Agrawal &
+Devanur 2014) it is solved anew from the last contexts: the smallest lam >= 0 at which the choices there would have
+cost, in the mean, at most
 
     target = clip(B + (B t - spent) / patience, low B, high B)
 
@@ -50,7 +50,7 @@ class Pacer:
         return self._price
 
     def observe(self, quality: Vector, cost_usd: Vector, width: Vector | float = 0.0) -> None:
-        """What the arms of one request's menu were expected to give and to cost (k,), and the former's standard deviation."""
+        """What the arms of one menu were expected to give and to cost (k,), and the former's standard deviation."""
         quality = quality + width * self._noise.standard_normal(len(quality))
         self._window.append((quality, cost_usd))
         self._seen += 1
@@ -87,7 +87,10 @@ def mean_cost(q: Vector, c: Vector, lam: float) -> float:
 
 
 def shadow_price(q: Vector, c: Vector, *, target_usd: float, start: float = 0.0) -> float:
-    """The smallest lam >= 0 with mean_cost <= target, by bisection of its logarithm; a target below all costs is raised to them."""
+    """The smallest lam >= 0 with mean_cost <= target, by bisection of its logarithm.
+
+    A target below all costs is raised to them.
+    """
     cheapest = float(np.where(np.isinf(q), np.inf, c).min(axis=1).mean())
     target_usd = max(target_usd, cheapest * (1.0 + 1e-9))
     if mean_cost(q, c, 0.0) <= target_usd:

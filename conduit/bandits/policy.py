@@ -1,4 +1,4 @@
-"""What every policy is: beliefs that turn a context and a menu of arms into a distribution, and learn from what was seen."""
+"""What every policy is: beliefs that turn a context and a menu of arms into a distribution, and that learn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -5,9 +5,9 @@ For independent ones, which `own_variance` puts in the place of correlated ones:
     pi_a = integral N(t; u_a, s_a^2) prod_{b != a} Phi((t - u_b)/s_b) dt = integral G(t) d log Phi((t - u_a)/s_a),
     G(t) = prod_b Phi((t - u_b)/s_b)
 
-G is interpolated log-linearly between grid points, so that every cell contributes d log Phi_a times the logarithmic mean
-of G, and the probabilities sum to one by construction. The grid is the union of every arm's own quantiles: arms whose
-widths differ by orders of magnitude are each resolved at their own scale.
+G is interpolated log-linearly between grid points, so that every cell contributes d log Phi_a times the logarithmic
+mean of G, and the probabilities sum to one by construction. The grid is the union of every arm's own quantiles: arms
+whose widths differ by orders of magnitude are each resolved at their own scale.
 """
 
 import math

@@ -1,10 +1,11 @@
 """How far arms and features may spread, chosen by marginal likelihood under a weak prior.
 
-MacKay 1992 ("Bayesian interpolation", section 4.4): at the maximum of the evidence a group of coefficients with common
-variance v obeys v = |coefficients|^2 / gamma, where gamma = (their number) - trace(posterior covariance) / v counts what
-the data have determined; and s2 = RSS / (n - sum gamma). An inverse-gamma prior worth `certainty` observed coefficients
-adds its share to both sides, which keeps a variance off zero while little has been seen. A few fixed-point steps from
-the prior make the answer a function of the sums alone: it does not depend on the road by which they were reached.
+MacKay 1992 ("Bayesian interpolation", section 4.4): at the maximum of the evidence a group of coefficients with
+common variance v obeys v = |coefficients|^2 / gamma, where gamma = (their number) - trace(posterior covariance) / v
+counts what the data have determined; and s2 = RSS / (n - sum gamma). An inverse-gamma prior worth `certainty`
+observed coefficients adds its share to both sides, which keeps a variance off zero while little has been seen. A few
+fixed-point steps from the prior make the answer a function of the sums alone: it does not depend on the road by which
+they were reached.
 """
 
 from collections.abc import Sequence

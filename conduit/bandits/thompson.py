@@ -1,4 +1,4 @@
-"""Thompson sampling with Beta beliefs: no context, one rate to each arm (Thompson 1933; Chapelle & Li 2011, algorithm 2).
+"""Thompson sampling with Beta beliefs: no context, one rate to each arm (Chapelle & Li 2011, algorithm 2).
 
     q_a ~ Beta(alpha + sum w y, beta + sum w (1 - y)),   y in [0, 1]
 

@@ -1,8 +1,9 @@
 """A bag of words and word pairs, projected onto random signs: no weights, no vocabulary, no fitting.
 
-Each n-gram is hashed to 64 bits, of which SIGNS, as +1 and -1, are its row of a random projection (Achlioptas 2003); the
-text is the weighted sum of its n-grams' rows, at length 1. Inner products between texts are kept up to 1/sqrt(SIGNS), and
-no two n-grams share a bucket. Hashes are polynomial, hence the same in every process and on every machine.
+Each n-gram is hashed to 64 bits, of which SIGNS, as +1 and -1, are its row of a random projection (Achlioptas 2003);
+the text is the weighted sum of its n-grams' rows, at length 1. Inner products between texts are kept up to
+1/sqrt(SIGNS), and no two n-grams share a bucket. Hashes are polynomial, hence the same in every process and on every
+machine.
 """
 
 import numpy as np

@@ -31,7 +31,7 @@ def test_before_anything_is_seen_arms_of_equal_penalty_are_equally_likely() -> N
 
 
 def test_the_choice_follows_the_context() -> None:
-    """Where one feature decides which of two arms is good, each is chosen where it is: nine times in ten after 400 outcomes."""
+    """Where one feature decides which of two arms is good, each is chosen there, nine times in ten."""
     rng = np.random.default_rng(0)
     policy = HierarchicalThompson(BLOCKS)
     for t in range(400):

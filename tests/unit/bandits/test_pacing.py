@@ -34,7 +34,7 @@ def test_spending_comes_out_at_the_budget_also_where_predictions_are_wrong(budge
 
 @pytest.mark.parametrize("budget_usd", [1.5e-4, 5e-4, 2e-3])
 def test_spending_comes_out_also_where_nothing_tells_requests_apart_and_the_choice_is_random(budget_usd: float) -> None:
-    """All requests alike: the budget is met by chance between arms, which a price for certain choices would misjudge."""
+    """All requests alike: the budget is met by chance between arms, which a price for sure choices would misjudge."""
     rng = np.random.default_rng(0)
     pacer, spent, width = Pacer(budget_usd), 0.0, 0.05
     for _ in range(3000):

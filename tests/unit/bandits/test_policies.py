@@ -117,7 +117,7 @@ def test_the_same_observations_give_the_same_floats(make: Make) -> None:
 
 @learners
 def test_1e5_adversarial_observations_leave_finite_beliefs_that_can_still_learn(make: Make) -> None:
-    """Huge, tiny and equal values, repeated contexts, reversed times and retractions: never NaN, never below the floor."""
+    """Huge, tiny and equal values, repeated contexts, reversed times, retractions: never NaN, never below the floor."""
     rng = np.random.default_rng(0)
     policy = make()
     values = np.array([0.0, 1.0, -1e300, 1e300, 1e-300, 0.5])[rng.integers(6, size=100_000)]
