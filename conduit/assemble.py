@@ -52,14 +52,16 @@ class Conduit:
 
     async def stop(self) -> None:
         """Write what is queued, then let go of everything."""
-        if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
-        for provider in self.fleet.providers.values():
-            await provider.close()
-        await self.fleet.session.close()
-        await self.ledger.close()
+        try:
+            if self._following is not None:
+                self._following.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._following
+            for provider in self.fleet.providers.values():
+                await provider.close()
+            await self.fleet.session.close()
+        finally:
+            await self.ledger.close()
 
 
 async def assemble(settings: Settings, environ: Mapping[str, str], *, listener: Listener | None = None) -> Conduit:

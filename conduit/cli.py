@@ -18,7 +18,7 @@ app = typer.Typer(
 @app.command()
 def serve(
     host: str | None = typer.Option(None, help="Address to listen on; API_HOST by default."),
-    port: int | None = typer.Option(None, help="Port to listen on; API_PORT by default."),
+    port: int | None = typer.Option(None, min=1, max=65535, help="Port to listen on; API_PORT by default."),
 ) -> None:
     """Start the gateway."""
     from conduit.api.app import create_app, read_environ, read_settings

@@ -151,9 +151,10 @@ async def decision(request: Request) -> Response:
 
 
 def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text[:6]) <= MOST_PER_PAGE:
+    limit = int(text) if text.isdecimal() and len(text) <= 6 else 0
+    if not 1 <= limit <= MOST_PER_PAGE:
         raise InvalidRequest(f"limit: must be a number from 1 to {MOST_PER_PAGE}", param="limit")
-    return int(text)
+    return limit
 
 
 # ------------------------------------------------------------------ health

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from conduit.bench.estimators import Estimate
+from conduit.bench.estimators import Savings
 from conduit.core.catalogue import AUTO, Catalogue
 from conduit.core.decision import Decision, Feedback, Outcome
 from conduit.core.protocols import Record, Totals
@@ -81,9 +81,7 @@ def decisions_view(records: Sequence[Record], *, limit: int) -> dict[str, Any]:
     return {"object": "list", "data": [record_view(r) for r in records], "has_more": len(records) == limit}
 
 
-def complete_view(
-    decision: Decision, outcome: Outcome, *, content: str, query_id: str, reasoning: str | None = None
-) -> dict[str, Any]:
+def complete_view(decision: Decision, outcome: Outcome, *, content: str, query_id: str) -> dict[str, Any]:
     return {
         "id": decision.id,
         "query_id": query_id,
@@ -94,7 +92,7 @@ def complete_view(
             "latency": outcome.latency_s,
             "tokens": {"input": outcome.input_tokens, "output": outcome.output_tokens},
             "routing_confidence": decision.propensity,
-            "reasoning": reasoning or decision.why,
+            "reasoning": decision.why,
             "attempts": [asdict(a) for a in outcome.attempts],
             "response_id": outcome.response_id,
         },
@@ -107,11 +105,11 @@ def feedback_view(feedback: Feedback) -> dict[str, Any]:
         "response_id": feedback.decision_id,
         "quality": feedback.quality,
         "revision": feedback.revision,
-        "message": "recorded; it teaches within a second",
+        "message": "recorded",
     }
 
 
-def stats_view(totals: Totals, savings: Estimate | None, *, baseline: str) -> dict[str, Any]:
+def stats_view(totals: Totals, savings: Savings | None, *, baseline: str) -> dict[str, Any]:
     ended = totals.answered + totals.failed
     return {
         "total_queries": totals.decisions,
@@ -128,7 +126,7 @@ def stats_view(totals: Totals, savings: Estimate | None, *, baseline: str) -> di
     }
 
 
-def savings_view(savings: Estimate | None, baseline: str) -> Mapping[str, Any]:
+def savings_view(savings: Savings | None, baseline: str) -> Mapping[str, Any]:
     if savings is None:
         return {"against": baseline, "usd_per_request": None, "why": "too few priced answers to conclude"}
     return {

@@ -69,8 +69,8 @@ def savings_line(scene: Scene) -> str:
         return f"saved against always {scene.baseline}: not enough seen yet"
     per_1000 = [1000 * usd for usd in (saved.value, saved.low, saved.high)]
     return (
-        f"saved against always {scene.baseline}: {per_1000[0]:.2f} USD per 1000"
-        f" ({saved.level:.0%} sure: {per_1000[1]:.2f} to {per_1000[2]:.2f})"
+        f"saved against always {scene.baseline}: {per_1000[0]:.2f} USD per 1000\n"
+        f"  {saved.level:.0%} interval {per_1000[1]:.2f} to {per_1000[2]:.2f}, from forecasts and logged probabilities"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from conduit.assemble import Conduit
-from conduit.bench.estimators import Estimate, savings
+from conduit.bench.estimators import Savings, savings
 from conduit.bench.prompts import prompts
 from conduit.core.query import Query
 from conduit.gateway.complete import Completion
@@ -29,7 +29,7 @@ class Scene:
     """(model, quality, cost in US dollars) of the last answers."""
     first: list[tuple[str, float, float]] = field(default_factory=list)
     """The same of the first ones, before anything was learned."""
-    saved: Estimate | None = None
+    saved: Savings | None = None
     prompt: str = ""
     model: str = ""
     why: str = ""

@@ -21,7 +21,7 @@ LEAST = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Savings:
     value: float
     low: float
     high: float
@@ -29,7 +29,7 @@ class Estimate:
     n: int
 
 
-def savings(records: Iterable[Record], *, router: Router, baseline: str) -> Estimate | None:
+def savings(records: Iterable[Record], *, router: Router, baseline: str) -> Savings | None:
     """US dollars a request saved against always asking `baseline`; None when there is too little to conclude from.
 
     The switch estimator (Wang, Agarwal and Dudik 2017, section 4): what the baseline would have cost is forecast
@@ -47,7 +47,7 @@ def savings(records: Iterable[Record], *, router: Router, baseline: str) -> Esti
     saved = forecast + _weights(paid, baseline) * (cost - forecast) - cost
     margin = Z * sqrt(float(saved.var(ddof=1)) / len(saved) + float((forecast * doubt).mean()) ** 2)
     mean = float(saved.mean())
-    return Estimate(mean, mean - margin, mean + margin, LEVEL, len(saved))
+    return Savings(mean, mean - margin, mean + margin, LEVEL, len(saved))
 
 
 def _is_evidence(record: Record) -> bool:

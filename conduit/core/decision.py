@@ -143,6 +143,8 @@ class Feedback:
     """0..1, what the signals below come to."""
     signals: dict[str, object] = field(default_factory=dict)
     """As they were given, comments included."""
+    model: str | None = None
+    """Whom it teaches; None where there was no answer to judge. A later revision takes it back from there."""
 
 
 @dataclass(frozen=True, slots=True)

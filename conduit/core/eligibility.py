@@ -24,9 +24,10 @@ def screen(
         reason = unmet(model, query, forecast[model.name], rated.get(model.name, 0.0))
         if reason:
             removed[model.name] = reason
-    removed |= _not_preferred(models, query.requirements, removed)
-    sick = {name: why for name, why in unavailable.items() if name not in removed}
-    return removed if len(removed) + len(sick) >= len(models) else removed | sick
+    sick = {m.name: unavailable[m.name] for m in models if m.name in unavailable and m.name not in removed}
+    if len(removed) + len(sick) < len(models):
+        removed |= sick
+    return removed | _not_preferred(models, query.requirements, removed)
 
 
 def unmet(model: Model, query: Query, forecast: Candidate, rated: float) -> str | None:

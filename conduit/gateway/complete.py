@@ -76,6 +76,7 @@ class Gateway:
             return await provider.complete(call)
 
         answer = await self._first(exchange, ask, whole)
+        self._breaker.answered(exchange.model)
         exchange.meter.read(answer.data)
         outcome = self._settle(exchange, Status.ANSWERED)
         return Completion(answer, exchange.decision, outcome, await self._durable(exchange))
@@ -137,9 +138,12 @@ class Gateway:
                 while frame is not None:
                     exchange.meter.read(frame.data or {})
                     if frame.raw:
+                        handed_s = self._clock.elapsed_s()
                         yield frame.raw
+                        exchange.reader_s += self._clock.elapsed_s() - handed_s
                     frame = await anext(rest, None)
             status = Status.ANSWERED
+            self._breaker.answered(exchange.model)
         except UpstreamError as error:
             status = Status.FAILED
             exchange.broke_off(str(error), counts=error.counts)

@@ -36,6 +36,8 @@ class Exchange:
     started_s: float
     attempts: list[Attempt] = field(default_factory=list)
     first_byte_s: float | None = None
+    reader_s: float = 0.0
+    """Spent by the caller on reading: not the model's time."""
     settled: Future[None] | None = None
     """Done when the outcome is in the ledger."""
 
@@ -47,12 +49,15 @@ class Exchange:
     def broke_off(self, error: str, *, counts: bool) -> None:
         """The model that had begun to answer failed in mid-stream."""
         began = self.attempts.pop()
-        self.attempts.append(Attempt(began.model, self._elapsed_s(), error, counts))
+        latency_s = self._elapsed_s() - sum(a.latency_s for a in self.attempts)
+        self.attempts.append(Attempt(began.model, latency_s, error, counts))
 
     def outcome(self, status: Status, catalogue: Catalogue) -> Outcome:
         used = self.attempts and (self.attempts[-1].error is None or self.first_byte_s is not None)
         meter = self.meter if used else Meter(0)
-        cost = catalogue[self.model].cost_usd(meter.input_tokens, meter.output_tokens) if used else 0.0
+        cost = catalogue[self.model].cost_usd(meter.input_tokens, meter.output_tokens) if used else None
+        if status is Status.FAILED and not used:
+            cost = 0.0  # providers do not charge for what they did not answer
         return Outcome(
             decision_id=self.decision.id,
             time_s=self.clock.now_s(),
@@ -70,7 +75,7 @@ class Exchange:
 
     def _answer_latency_s(self) -> float:
         """Of the model that answered, without the failed ones before it: that is what its latency teaches."""
-        return self._elapsed_s() - sum(a.latency_s for a in self.attempts[:-1])
+        return self._elapsed_s() - self.reader_s - sum(a.latency_s for a in self.attempts[:-1])
 
     def _elapsed_s(self) -> float:
         return self.clock.elapsed_s() - self.started_s

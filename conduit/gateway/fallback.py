@@ -16,6 +16,8 @@ class Health:
     """One model's recent failures."""
 
     failures: int = 0
+    probed: bool = False
+    """Whether somebody was sent there to see."""
     closed_until_s: float = 0.0
     """Nobody is sent there before; then one request probes, and the next failure closes it again."""
 
@@ -34,14 +36,20 @@ class Breaker:
         """Whoever is asked after a rest is the probe: the others wait for what becomes of it."""
         health = self._health.get(model)
         if health is not None and health.failures >= self.threshold:
+            health.probed = True
             self._close(health)
 
     def answered(self, model: str) -> None:
         self._health.pop(model, None)
 
     def failed(self, model: str) -> None:
+        """Failures of requests that were on their way when it closed say nothing new; a probe's does."""
         health = self._health.setdefault(model, Health())
+        closed = health.closed_until_s > self.clock.elapsed_s()
+        if closed and not health.probed:
+            return
         health.failures += 1
+        health.probed = False
         if health.failures >= self.threshold:
             self._close(health)
 
@@ -69,7 +77,8 @@ async def first_answer(
     breaker: Breaker,
     clock: Clock,
 ) -> T:
-    """Ask one after the other; every try is appended to `attempts`, the successful one last.
+    """Ask one after the other; every try is appended to `attempts`, the successful one last. Whether its answer came to
+    a good end, the breaker is told by who reads it.
 
     A provider that rejects the request may only mean its own model (an unsupported parameter), so that others are
     asked; when nobody answers, the first rejection is what the caller hears. Raises it, or else AllModelsFailed.
@@ -83,13 +92,13 @@ async def first_answer(
         except UpstreamError as error:
             attempts.append(Attempt(model, clock.elapsed_s() - started, str(error), error.counts))
             if isinstance(error, UpstreamRejected):
+                breaker.answered(model)  # it is alive enough to say no
                 rejected = rejected or error
                 continue
             breaker.failed(model)
             timeouts += isinstance(error, UpstreamTimeout)
         else:
             attempts.append(Attempt(model, clock.elapsed_s() - started))
-            breaker.answered(model)
             return answer
     if rejected is not None:
         raise rejected

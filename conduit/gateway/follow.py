@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import suppress
 
-from conduit.core.errors import LedgerError
 from conduit.core.events import Degraded
 from conduit.core.protocols import Ledger, Listener
 from conduit.core.router import Router
@@ -34,14 +33,22 @@ class Follower:
                 await asyncio.to_thread(self._router.beliefs.refresh)
 
     async def run(self) -> None:
-        """Follow until cancelled; a ledger that is away is announced and awaited."""
+        """Follow until cancelled; what goes wrong is announced, and tried again."""
         while True:
-            async with self._alone:
-                read = await self._look()
-                if self._router.beliefs.stale or (read == 0 and self._router.beliefs.behind):
-                    await asyncio.to_thread(self._router.beliefs.refresh)
+            try:
+                read = await self._step()
+            except Exception as error:  # noqa: BLE001  a loop in the background: without it nothing more is ever learned
+                self._listener(Degraded("follower", type(error).__name__))
+                read = 0
             if read < AT_ONCE:
                 await self._pause()
+
+    async def _step(self) -> int:
+        async with self._alone:
+            read = await self._read()
+            if self._router.beliefs.stale or (read == 0 and self._router.beliefs.behind):
+                await asyncio.to_thread(self._router.beliefs.refresh)
+        return read
 
     def wake(self) -> None:
         """Something was written by this process: look at once."""
@@ -52,13 +59,6 @@ class Follower:
             async with asyncio.timeout(self._interval_s):
                 await self._news.wait()
         self._news.clear()
-
-    async def _look(self) -> int:
-        try:
-            return await self._read()
-        except LedgerError as error:
-            self._listener(Degraded("follower", type(error).__name__))
-            return 0
 
     async def _read(self) -> int:
         rows = await self._ledger.observations(after=self.position, limit=AT_ONCE)

@@ -24,16 +24,17 @@ def lessons_of_outcome(decision: Decision, outcome: Outcome) -> Iterator[Observa
         yield replace(blank, model=outcome.model, cost_usd=outcome.cost_usd)
 
 
-def lessons_of_feedback(
-    decision: Decision, outcome: Outcome | None, feedback: Feedback, previous: Feedback | None
-) -> Iterator[Observation]:
-    """A call counts once, however often it is judged: what was said before is taken back first.
+def credited(decision: Decision, outcome: Outcome | None) -> str | None:
+    """Whose answer a feedback judges; None where every model failed, which has taught already."""
+    if outcome is None:
+        return decision.model
+    return None if outcome.status is Status.FAILED else outcome.model
 
-    Where every model failed there is nothing to judge, and the failure has taught already.
-    """
-    if outcome is not None and outcome.status is Status.FAILED:
-        return
-    blank = replace(decision.observation(), model=outcome.model if outcome else decision.model)
-    if previous is not None:
-        yield replace(blank, quality=previous.quality, weight=-1.0)
-    yield replace(blank, quality=feedback.quality)
+
+def lessons_of_feedback(decision: Decision, feedback: Feedback, previous: Feedback | None) -> Iterator[Observation]:
+    """A call counts once, however often it is judged: what was said before is taken back first, from whom it taught."""
+    blank = decision.observation()
+    if previous is not None and previous.model is not None:
+        yield replace(blank, model=previous.model, quality=previous.quality, weight=-1.0)
+    if feedback.model is not None:
+        yield replace(blank, model=feedback.model, quality=feedback.quality)

@@ -7,7 +7,7 @@ from conduit.core.errors import LedgerConflict, NotFound
 from conduit.core.events import FeedbackGiven
 from conduit.core.protocols import Clock, Ids, Ledger, Listener
 from conduit.core.reward import quality_of
-from conduit.gateway.lessons import lessons_of_feedback
+from conduit.gateway.lessons import credited, lessons_of_feedback
 
 TRIES = 20
 """Somebody else may be judging the same answer at the same time; each try reads what they wrote."""
@@ -47,8 +47,9 @@ class Settler:
             time_s=self._clock.now_s(),
             quality=quality,
             signals=dict(signals),
+            model=credited(record.decision, record.outcome),
         )
-        lessons = lessons_of_feedback(record.decision, record.outcome, feedback, previous)
+        lessons = lessons_of_feedback(record.decision, feedback, previous)
         await self._ledger.append(feedback, *lessons, power_safe=True)
         self._listener(FeedbackGiven(feedback, repeated=False))
         return feedback

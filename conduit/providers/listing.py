@@ -14,6 +14,8 @@ from conduit.providers.json_text import decode
 TIMEOUT_S = 3.0
 MAX_LIST_BYTES = 4 * 1024 * 1024
 # The list does not say what a model is for, but names do.
+NAME = re.compile(r"[!-~]{1,200}")
+"""Names go into headers: others than printable ASCII without blanks are not offered."""
 NOT_FOR_CHAT = re.compile(r"embed|rerank|whisper|tts|moderation|dall-e|transcri|guard", re.IGNORECASE)
 
 
@@ -47,7 +49,12 @@ async def _ask(url: URL, key: str | None) -> bytes:
 
 def _listed(entry: object) -> Listed | None:
     name = entry.get("id") if isinstance(entry, dict) else None
-    if not isinstance(entry, dict) or not isinstance(name, str) or not name or NOT_FOR_CHAT.search(name):
+    if (
+        not isinstance(entry, dict)
+        or not isinstance(name, str)
+        or not NAME.fullmatch(name)
+        or NOT_FOR_CHAT.search(name)
+    ):
         return None
     window = entry.get("max_model_len")  # vLLM tells; Ollama does not
     return Listed(name, window if isinstance(window, int) and window > 0 else None)

@@ -87,6 +87,7 @@ def _feedback(given: Feedback) -> Row:
         "time_s": given.time_s,
         "quality": given.quality,
         "signals": _json(given.signals),
+        "model": _text_or_none(given.model),
     }
 
 
@@ -145,8 +146,8 @@ def outcome(row: Sequence[Any]) -> Outcome:
 
 def given(row: Sequence[Any]) -> Feedback:
     """Of the columns of `feedback`."""
-    id_, decision_id, revision, time_s, quality, signals = row
-    return Feedback(id_, decision_id, revision, time_s, quality, orjson.loads(signals))
+    id_, decision_id, revision, time_s, quality, signals, model = row
+    return Feedback(id_, decision_id, revision, time_s, quality, orjson.loads(signals), model)
 
 
 def observation(row: Sequence[Any]) -> tuple[int, Observation]:

@@ -14,7 +14,7 @@ from conduit.stores.database import T, Work
 PAGE_BYTES = 16384
 """A decision takes some 2 kB; of the usual 4 kB pages every one would stay half empty."""
 CONNECTIONS = 4
-"""One for the writer, the rest for readers, each in its thread."""
+"""One for the writer, the rest for readers, each in its thread: readers never keep the writer waiting."""
 
 
 class FileDatabase:
@@ -24,7 +24,8 @@ class FileDatabase:
     def __init__(self, path: Path, *, busy_timeout_s: float) -> None:
         self._path = path
         self._busy_timeout_s = busy_timeout_s
-        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="ledger")
+        self._reading = ThreadPoolExecutor(CONNECTIONS - 1, thread_name_prefix="ledger-reader")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._engine = create_engine(
             URL.create("sqlite", database=str(path)),
             connect_args={"timeout": busy_timeout_s, "isolation_level": None, "check_same_thread": False},
@@ -46,17 +47,17 @@ class FileDatabase:
             await sleep(0.01)
 
     async def read(self, work: Work[T]) -> T:
-        return await get_running_loop().run_in_executor(self._threads, self._run, work)
+        return await get_running_loop().run_in_executor(self._reading, self._run, work)
 
     async def write(self, work: Work[T], *, power_safe: bool) -> T:
         def transaction(connection: Connection) -> T:
             _begin(connection, power_safe=power_safe)
             return work(connection)
 
-        return await self.read(transaction)
+        return await get_running_loop().run_in_executor(self._writing, self._run, transaction)
 
     async def close(self) -> None:
-        await get_running_loop().run_in_executor(self._threads, self._engine.dispose)
+        await get_running_loop().run_in_executor(self._writing, self._engine.dispose)
 
     def _run(self, work: Work[T]) -> T:
         with self._engine.begin() as connection:

@@ -74,6 +74,7 @@ feedback = Table(
     Column("time_s", Double, nullable=False),
     Column("quality", Double, nullable=False),
     Column("signals", TEXT, nullable=False),
+    Column("model", TEXT),
     UniqueConstraint("decision_id", "revision", name="feedback_revision"),
 )
 

@@ -142,6 +142,11 @@ def test_unhealthy_models_are_passed_over_unless_nobody_else_is_left() -> None:
     assert r.choose("hi", unavailable={"dear": "unhealthy", "cheap": "unhealthy"}).removed == {}
 
 
+def test_a_preferred_provider_that_is_unhealthy_yields() -> None:
+    decision = router().choose(require(preferred_provider="q"), unavailable={"dear": "unhealthy"})
+    assert (decision.model, decision.removed) == ("cheap", {"dear": "unhealthy"})
+
+
 def test_a_named_model_is_recorded_and_is_no_choice() -> None:
     decision = router().assign(Query("hi"), "dear")
     assert (decision.model, decision.propensity, decision.routed) == ("dear", 1.0, False)

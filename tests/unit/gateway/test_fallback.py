@@ -64,10 +64,20 @@ def test_the_breaker_opens_after_five_failures_and_rests_longer_each_time() -> N
     assert set(breaker.unavailable()) == {"a"}
     clock.at_s = 10.1
     assert not breaker.unavailable()
+    breaker.asked("a")
     breaker.failed("a")
     clock.at_s = 20.5
     assert set(breaker.unavailable()) == {"a"}
     clock.at_s = 30.5
+    assert not breaker.unavailable()
+
+
+def test_failures_of_requests_on_their_way_do_not_lengthen_the_rest() -> None:
+    clock = StillClock()
+    breaker = Breaker(clock)
+    for _ in range(50):
+        breaker.failed("a")
+    clock.at_s = 10.1
     assert not breaker.unavailable()
 
 

@@ -66,6 +66,7 @@ def feedback(number: int = 1, revision: int = 1, **changes: Any) -> Feedback:
         "time_s": 1_700_000_002.0 + number,
         "quality": 0.8,
         "signals": {"stars": 4, "comments": 'good, "mostly"\n\u2713', "nested": {"thumbs": [True, None, 0.1]}},
+        "model": "ada",
     }
     return Feedback(**(values | changes))
 

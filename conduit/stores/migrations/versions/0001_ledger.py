@@ -70,6 +70,7 @@ def _feedback() -> None:
         sa.Column("time_s", sa.Double, nullable=False),
         sa.Column("quality", sa.Double, nullable=False),
         sa.Column("signals", TEXT, nullable=False),
+        sa.Column("model", TEXT),
         sa.UniqueConstraint("decision_id", "revision", name="feedback_revision"),
     )
 
