@@ -1,4 +1,4 @@
-"""The command line: `conduit serve`, `conduit replay`, `conduit demo`."""
+"""The command line: each command reads its options and hands over."""
 
 import sys
 from pathlib import Path

@@ -23,6 +23,7 @@ from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.observability.logs import setup_logs
 
 FILE = "conduit.toml"
+NO = ("", "0", "false", "no", "off")
 
 
 def read_environ() -> dict[str, str]:
@@ -33,6 +34,7 @@ def read_environ() -> dict[str, str]:
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """From conduit.toml (or the file that CONDUIT_CONFIG names) and `environ`. Raises ConfigurationError."""
+    _refuse_to_seem_safe(environ)
     named = environ.get("CONDUIT_CONFIG", "")
     path = Path(named or FILE)
     if not path.exists():
@@ -40,6 +42,18 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             raise ConfigurationError(f"CONDUIT_CONFIG: there is no file {named}")
         return make_settings(file={}, environ=environ)
     return make_settings(file=_parsed(path), environ=environ)
+
+
+def _refuse_to_seem_safe(environ: Mapping[str, str]) -> None:
+    """Who asks for authentication must not get a gateway without it."""
+    asked = [name for name in ("API_KEY", "API_REQUIRE_AUTH") if environ.get(name, "").lower() not in NO]
+    if environ.get("ENVIRONMENT", "").lower() == "production":
+        asked.append("ENVIRONMENT=production")
+    if asked:
+        raise ConfigurationError(
+            f"{', '.join(asked)}: this version has no authentication yet, and would answer everybody. "
+            "Unset it, and keep the gateway on a private network or behind a proxy that authenticates"
+        )
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Bytes -> validated input: JSON is decoded once, and every mistake names its field."""
 
+import re
 from typing import Any, TypeVar
 
 import orjson
@@ -13,6 +14,8 @@ from conduit.core.query import Preferences, Query, estimate_tokens
 from conduit.gateway.exchange import Ask
 
 M = TypeVar("M", bound=BaseModel)
+FIELD = re.compile(r"[a-z][a-z0-9_]*")
+"""A field's name, in a path that also names the kinds of a union."""
 SENT_ON = ("traceparent", "tracestate", "x-request-id")
 
 
@@ -34,24 +37,25 @@ def parsed(model: type[M], data: Any, *, under: str = "") -> M:
         return model.model_validate(data)
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        param = ".".join(str(part) for part in ([under] if under else []) + list(problem["loc"]))
+        names = [str(part) for part in problem["loc"] if isinstance(part, int) or FIELD.fullmatch(part)]
+        param = ".".join([under, *names] if under else names)
         said = problem["msg"].removeprefix("Value error, ")
         raise InvalidRequest(f"{param or 'body'}: {said}", param=param or None) from None
 
 
 def chat_ask(data: dict[str, Any], *, default: Preferences, headers: dict[str, str]) -> Ask:
     """A chat request: what we need of it is checked, the rest is the provider's business."""
-    extension = parsed(Extension, data.pop("conduit", {}), under="conduit")
+    extension = parsed(Extension, data.pop("conduit", None) or {}, under="conduit")
     model = _field(data, "model", str)
     messages = _messages(data)
     text, characters, images = _read(messages)
-    if not text.strip() and not images and characters == 0:
+    if not text.strip() and not any(_beside_text(message) for message in messages):
         raise InvalidRequest("messages: at least one must say something", param="messages")
     query = Query(
         text=text,
         input_tokens=estimate_tokens(characters),
         max_output_tokens=_most_tokens(data),
-        requirements=extension.constraints.requirements(_needs(data, images=images)),
+        requirements=extension.required(_needs(data, images=images)),
         preferences=extension.wanted(default),
         user_id=data["user"] if isinstance(data.get("user"), str) else None,
     )
@@ -108,6 +112,13 @@ def _text_of(content: Any) -> tuple[str, bool]:
     return text, any(part.get("type") == "image_url" for part in parts)
 
 
+def _beside_text(message: dict[str, Any]) -> bool:
+    """Images, sound, files, calls of tools: something is said without words."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    return bool(message.get("tool_calls")) or any(isinstance(p, dict) and p.get("type") != "text" for p in parts)
+
+
 def _needs(data: dict[str, Any], *, images: bool) -> frozenset[str]:
     shape = data.get("response_format")
     json = isinstance(shape, dict) and shape.get("type") in ("json_object", "json_schema")
@@ -116,5 +127,6 @@ def _needs(data: dict[str, Any], *, images: bool) -> frozenset[str]:
 
 
 def _most_tokens(data: dict[str, Any]) -> int | None:
-    most = data.get("max_completion_tokens", data.get("max_tokens"))
+    most = data.get("max_completion_tokens")
+    most = data.get("max_tokens") if most is None else most
     return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else None

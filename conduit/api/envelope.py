@@ -99,12 +99,17 @@ async def answer_error(request: Request, error: Exception) -> Response:
     note = request.scope["conduit.log"]
     if isinstance(error, UpstreamRejected):
         note["code"] = "upstream_rejected"
-        return _providers_own(error)
+        return _providers_own(error, request.scope["conduit.request_id"])
     problem = problem_of(error)
     note["code"] = problem.code
     return problem_response(problem, request.scope["conduit.request_id"])
 
 
-def _providers_own(error: UpstreamRejected) -> Response:
-    """The provider told the caller what is wrong with the request, in OpenAI's shape or its own: passed on as it is."""
-    return Response(error.body, error.status or 400, media_type="application/json")
+def _providers_own(error: UpstreamRejected, request_id: str) -> Response:
+    """What the provider said of the request is passed on as it is, when it said it in JSON."""
+    status = error.status or 400
+    try:
+        orjson.loads(error.body)
+    except orjson.JSONDecodeError:
+        return problem_response(Problem(status, "invalid_request", "the provider refused the request"), request_id)
+    return Response(error.body, status, media_type="application/json")

@@ -5,13 +5,17 @@ from collections.abc import Sequence
 
 import structlog
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import INTERNAL_ERROR, RequestTooLarge, problem_of, problem_response
 from conduit.api.sizelimit import SizeLimit
 from conduit.core.config import Settings
 from conduit.core.protocols import Clock, Ids
+from conduit.observability.logs import place
 
+CLIENT_LEFT = 499
+"""In the log, of a caller who went away while sending; nobody gets it."""
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -51,6 +55,8 @@ class RequestContext:
 
         try:
             await self._app(scope, receive, named)
+        except ClientDisconnect:
+            status = CLIENT_LEFT
         except Exception as error:  # the outermost boundary
             if status:
                 self._log.error("broke off", request_id=request_id, error=type(error).__name__)
@@ -78,14 +84,5 @@ class RequestContext:
         problem = problem_of(error) if isinstance(error, RequestTooLarge) else INTERNAL_ERROR
         scope["conduit.log"]["code"] = problem.code
         if problem is INTERNAL_ERROR:  # the place, never the text: it may quote a prompt
-            self._log.error("internal error", request_id=scope["conduit.request_id"], where=_place(error))
+            self._log.error("internal error", request_id=scope["conduit.request_id"], where=place(error))
         await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)
-
-
-def _place(error: BaseException) -> str:
-    """Type, file and line of where it was raised."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
-    return f"{type(error).__name__} at {place}"

@@ -88,7 +88,7 @@ async def route(request: Request) -> Response:
 def _query(wanted: RouteIn, conduit: Conduit, needs: frozenset[str] = frozenset()) -> Query:
     return Query(
         text=wanted.prompt,
-        requirements=wanted.constraints.requirements(needs),
+        requirements=wanted.required(needs),
         preferences=wanted.wanted(conduit.preferences),
         user_id=wanted.user_id,
     )

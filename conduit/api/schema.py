@@ -55,8 +55,11 @@ class Extension(BaseModel):
 
     model_config = _INPUT
 
-    constraints: Constraints = Field(default_factory=Constraints)
+    constraints: Constraints | None = None
     preferences: Preset | Weights | None = None
+
+    def required(self, needs: frozenset[str] = frozenset()) -> Requirements:
+        return (self.constraints or Constraints()).requirements(needs)
 
     def wanted(self, default: Preferences) -> Preferences:
         match self.preferences:

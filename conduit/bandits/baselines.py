@@ -1,42 +1,29 @@
-"""Policies that do not learn: what every learner has to beat."""
+"""Policies that do not choose by what they see: what every learner has to beat."""
 
 import numpy as np
 
-from conduit.bandits.policy import Distribution, Menu, State, Vector
+from conduit.bandits.policy import Distribution, Menu, Vector
+from conduit.bandits.without_context import WithoutContext
 
 
-class Uniform:
-    """Every arm of the menu alike."""
+class Uniform(WithoutContext):
+    """Every arm of the menu alike; what was seen of quality is reported, and changes nothing."""
 
     def distribution(self, x: Vector, menu: Menu) -> Distribution:
         """1/k each."""
         k = len(menu.arms)
-        return Distribution(np.full(k, 1.0 / k), np.zeros(k), np.zeros(k))
-
-    def learn(self, arm: str, x: Vector, quality: float, *, weight: float = 1.0, time_s: float = 0.0) -> None:
-        """Nothing is learned."""
-
-    def refresh(self) -> None:
-        """Nothing to solve."""
-
-    def state(self) -> State:
-        """Empty."""
-        return {}
-
-    def restore(self, state: State) -> None:
-        """Only the empty state fits."""
-        if state:
-            raise ValueError("a policy that does not learn has no state")
+        return Distribution(np.full(k, 1.0 / k), self.seen.means(menu.arms), self.seen.widths(menu.arms))
 
 
-class Fixed(Uniform):
+class Fixed(WithoutContext):
     """One arm always; where the menu lacks it, the one of lowest penalty."""
 
     def __init__(self, arm: str) -> None:
+        super().__init__()
         self.arm = arm
 
     def distribution(self, x: Vector, menu: Menu) -> Distribution:
         """All of the probability on one arm."""
-        k = len(menu.arms)
         chosen = menu.arms.index(self.arm) if self.arm in menu.arms else int(menu.penalty.argmin())
-        return Distribution(np.eye(k)[chosen], np.zeros(k), np.zeros(k))
+        probability = np.eye(len(menu.arms))[chosen]
+        return Distribution(probability, self.seen.means(menu.arms), self.seen.widths(menu.arms))

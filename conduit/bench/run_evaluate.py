@@ -19,13 +19,13 @@ PAGE = 1000
 
 def run_evaluate(conduit: Conduit, *, policy: str, preferences: Preferences, last: int) -> None:
     """Raises ConfigurationError when there is too little to look at."""
+    catalogue, features = conduit.router.catalogue, conduit.router.features
+    beliefs = Beliefs(policy, features, catalogue)  # raises where nobody is called so
     log = asyncio.run(read_log(conduit, last=last))
     if len(log) <= WARM_UP:
         raise ConfigurationError(
             f"the ledger has {len(log)} rated answers that were routed; more than {WARM_UP} are needed"
         )
-    catalogue, features = conduit.router.catalogue, conduit.router.features
-    beliefs = Beliefs(policy, features, catalogue)
     verdict = evaluate(log, beliefs=beliefs, catalogue=catalogue, preferences=preferences)
     Console().print(verdict_table(verdict, policy), conclusion(verdict, policy))
 

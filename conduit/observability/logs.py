@@ -11,6 +11,24 @@ from conduit.core.events import Degraded, Event
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
+def place(error: BaseException) -> str:
+    """Type, file and line of where it was raised; never its text, which may quote a prompt."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
+    return f"{type(error).__name__} at {where}"
+
+
+def _place_for_traceback(_logger: object, _method: str, event: Any) -> Any:
+    """Of exceptions that libraries log."""
+    raised = event.pop("exc_info", None)
+    error = raised[1] if isinstance(raised, tuple) else raised
+    if isinstance(error, BaseException):
+        event["where"] = place(error)
+    return event
+
+
 def setup_logs(*, level: str, form: Literal["auto", "console", "json"]) -> None:
     """All of the process's logs go to standard error, through one renderer."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
@@ -31,7 +49,11 @@ def _adopt_standard_library(shared: list[Any], renderer: Any, level: int) -> Non
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _place_for_traceback,
+                renderer,
+            ],
         )
     )
     root = logging.getLogger()

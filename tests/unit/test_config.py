@@ -61,6 +61,12 @@ def test_files_are_read_where_they_are_named(tmp_path: Path, monkeypatch: pytest
         read_settings({"CONDUIT_CONFIG": "absent.toml"})
 
 
+@pytest.mark.parametrize("asked", [{"API_KEY": "k"}, {"API_REQUIRE_AUTH": "true"}, {"ENVIRONMENT": "production"}])
+def test_who_asks_for_authentication_does_not_get_a_gateway_without_it(asked: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="no authentication yet"):
+        read_settings(asked)
+
+
 PROVIDER = {"base_url": "http://127.0.0.1:1/v1"}
 MODEL = {"name": "a", "provider": "lab"}
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conduit.core.decision import Outcome, Status
 from conduit.core.errors import InvalidRequest, NotFound
 from conduit.core.events import Event, FeedbackGiven
 from conduit.core.protocols import Ledger
@@ -76,6 +77,23 @@ async def test_it_teaches_the_model_that_answered() -> None:
     assert [(o.model, o.quality) for _, o in rows if o.quality is not None] == [("first", 0.0), ("second", 0.7)]
 
 
+async def test_a_revision_takes_back_from_whom_the_first_one_taught() -> None:
+    """Feedback before the outcome credits the choice; when a fallback turns out to have answered, it moves there."""
+    b = Bench()
+    await b.ledger.open()
+    decision = await b.gateway.decide(ASK)
+    settler = Settler(ledger=b.ledger, clock=StillClock(), ids=CountingIds(), listener=b.events.append)
+    await settler.settle(decision.id, {"quality_score": 0.2})
+    await b.ledger.append(Outcome(decision.id, 0.0, "second", Status.ANSWERED, ()))
+    await settler.settle(decision.id, {"quality_score": 0.9})
+    rows = await b.ledger.observations(after=0, limit=99)
+    assert [(o.model, o.quality, o.weight) for _, o in rows] == [
+        ("first", 0.2, 1.0),
+        ("first", 0.2, -1.0),
+        ("second", 0.9, 1.0),
+    ]
+
+
 async def test_an_unknown_answer_is_not_found() -> None:
     _, settler, _ = await answered()
     with pytest.raises(NotFound):
@@ -133,6 +151,26 @@ async def test_beliefs_follow_what_was_said() -> None:
     follower.wake()
     await until(lambda: router.beliefs.folded == 4)
     following.cancel()
+
+
+async def test_a_refresh_that_fails_is_announced_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    b, settler, decision = await answered()
+    await settler.settle(decision, {"quality_score": 0.8})
+    events: list[Event] = []
+    beliefs = b.gateway._router.beliefs
+    whole, failing = beliefs.refresh, [ValueError("a bad row")]
+
+    def refresh() -> None:
+        if failing:
+            raise failing.pop()
+        whole()
+
+    monkeypatch.setattr(beliefs, "refresh", refresh)
+    follower = Follower(ledger=b.ledger, router=b.gateway._router, listener=events.append, interval_s=0.001)
+    following = asyncio.create_task(follower.run())
+    await until(lambda: bool(events) and not beliefs.behind)
+    following.cancel()
+    assert [getattr(e, "why", "") for e in events] == ["ValueError"]
 
 
 async def test_a_ledger_that_is_away_is_announced_and_awaited() -> None:
