@@ -51,7 +51,7 @@ class HierarchicalThompson:
     def distribution(self, x: Vector, menu: Menu) -> Distribution:
         """Each arm with the probability that it is best, and the floor."""
         mean = self._quality.mean(x, menu.arms)
-        width = np.sqrt(own_variance(self._quality.covariance(self.widths * x, menu.arms)))
+        width = menu.neglect * np.sqrt(own_variance(self._quality.covariance(self.widths * x, menu.arms)))
         pi = best_probability(menu.quality_weight * mean - menu.penalty, menu.quality_weight * width)
         return Distribution(with_floor(pi, self.floor), mean, width)
 

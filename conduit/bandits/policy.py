@@ -26,6 +26,8 @@ class Menu:
     quality_weight: float = 1.0
     cost: Vector | None = None
     """(k,) the price alone, in any unit, for who looks at nothing else."""
+    neglect: Vector | float = 1.0
+    """(k,) at least 1: how much wider the doubt about an arm is to be taken because it was seldom tried."""
 
 
 @dataclass(frozen=True, slots=True)

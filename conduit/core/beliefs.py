@@ -17,6 +17,9 @@ from conduit.core.query import Preferences
 from conduit.core.reward import dollars, penalty
 from conduit.core.threads import one_thread
 
+NEGLECT = 1.0
+"""c of `_neglect`; see docs/decisions/0015."""
+
 
 class Beliefs:
     """Folds observations made by `features`; `policy` is a name from policies.POLICIES."""
@@ -46,19 +49,21 @@ class Beliefs:
         ]
 
     def consider(
-        self, x: Vector, expected: Sequence[Candidate], preferences: Preferences, *, shadow_price: float = 0.0
+        self, x: Vector, expected: Sequence[Candidate], preferences: Preferences, *, shadow_price: float | None = None
     ) -> list[Candidate]:
         """The same, in the same order, with the quality that is believed, the utility that follows, and the probability
-        with which each is to be drawn."""
+        with which each is to be drawn. A `shadow_price` of None: there is no budget."""
         costs = dollars((c.cost_usd for c in expected), self._reference_cost_usd)
         weights = penalty(
             preferences,
             cost_usd=costs,
             latency_s=np.array([np.nan if c.latency_s is None else c.latency_s for c in expected]),
             reference_cost_usd=self._reference_cost_usd,
-            shadow_price=shadow_price,
+            shadow_price=shadow_price or 0.0,
         )
-        menu = Menu([c.model for c in expected], weights, preferences.quality, costs)
+        names = [c.model for c in expected]
+        neglect = self._neglect(names) if shadow_price is None else 1.0
+        menu = Menu(names, weights, preferences.quality, costs, neglect)
         d = self._policy.distribution(x, menu)
         utility = menu.quality_weight * d.mean - menu.penalty
         columns = (d.probability.tolist(), utility.tolist(), d.mean.tolist(), d.width.tolist())
@@ -66,6 +71,16 @@ class Beliefs:
             replace(c, probability=p, utility=u, quality=q, quality_sd=sd)
             for c, p, u, q, sd in zip(expected, *columns, strict=True)
         ]
+
+    def _neglect(self, names: Sequence[str]) -> Vector:
+        """(k,) sqrt(1 + c log+(n / (k n_a))) of n ratings in all and n_a of each, after MOSS (Audibert and Bubeck 2009).
+
+        A prior that expects models to differ little is cheap under a budget, and may be far from the truth: whoever is
+        seldom asked is doubted more as others are asked on, until it has shown what it can do.
+        """
+        rated = np.array([max(self.rated.get(name, 0.0), 0.5) for name in names])
+        share = sum(self.rated.values()) / (len(names) * rated)
+        return np.sqrt(1.0 + NEGLECT * np.log(np.maximum(share, 1.0)))
 
     def costs_usd(self, model: Model, contexts: Sequence[Vector], tokens: Sequence[int]) -> tuple[Vector, Vector]:
         """(n,) what `model` would cost in each context, with (n,) `tokens` in, and (n,) the relative doubt of it; nan

@@ -94,7 +94,8 @@ class Router:
         return self.beliefs.expect(x, models, input_tokens=tokens, most=most)
 
     def _consider(self, x: Vector, expected: Sequence[Candidate], query: Query) -> list[Candidate]:
-        return self.beliefs.consider(x, expected, query.preferences, shadow_price=self.shadow_price)
+        shadow_price = self.shadow_price if self._pacer is not None else None
+        return self.beliefs.consider(x, expected, query.preferences, shadow_price=shadow_price)
 
     def _begin_pacing(self, expected: Sequence[Candidate]) -> None:
         """The pacer has a price from the first request on: as if everyone were equally good."""

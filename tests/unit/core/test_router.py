@@ -1,6 +1,7 @@
 """The router: honest draws, hard requirements, and learning that moves the choice."""
 
 import math
+import random
 from collections import Counter
 
 import numpy as np
@@ -185,6 +186,22 @@ def test_a_budget_holds_spending() -> None:
             decision.observation(quality=0.9 if decision.model == "dear" else 0.5, output_tokens=250, cost_usd=cost)
         )
     assert sum(spent) / len(spent) == pytest.approx(0.002, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wrong_first_belief_is_found_out(seed: int) -> None:
+    """Before any rating the cheap model looks better; rated .3 against .9 it is left for the dear one in nine of ten
+    requests after 400 (seen: .97 or more)."""
+    small, large = Model("small", "p", price=Price(0.2, 0.6)), Model("large", "p", price=Price(3.0, 15.0))
+    r, chance = router(small, large, seed=seed), random.Random(seed)
+    assert next(c for c in r.choose("hi").candidates if c.model == "small").probability > 0.9
+    chosen = []
+    for i in range(500):
+        decision = r.choose(f"prompt number {i}")
+        chosen.append(decision.model)
+        good = chance.random() < (0.9 if decision.model == "large" else 0.3)
+        r.learn(decision.observation(quality=float(good), output_tokens=300, latency_s=1.0))
+    assert chosen[400:].count("large") >= 90
 
 
 @pytest.mark.parametrize("name", ["best", "fixed", ""])
