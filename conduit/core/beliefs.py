@@ -73,7 +73,7 @@ class Beliefs:
         ]
 
     def _neglect(self, names: Sequence[str]) -> Vector:
-        """(k,) sqrt(1 + c log+(n / (k n_a))) of n ratings in all and n_a of each, after MOSS (Audibert and Bubeck 2009).
+        """(k,) sqrt(1 + c log+(n / (k n_a))), n ratings in all and n_a of each, after MOSS (Audibert and Bubeck 2009).
 
         A prior that expects models to differ little is cheap under a budget, and may be far from the truth: whoever is
         seldom asked is doubted more as others are asked on, until it has shown what it can do.
