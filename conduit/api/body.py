@@ -16,7 +16,17 @@ from conduit.gateway.exchange import Ask
 M = TypeVar("M", bound=BaseModel)
 FIELD = re.compile(r"[a-z][a-z0-9_]*")
 """A field's name, in a path that also names the kinds of a union."""
+SESSION = "x-conduit-session"
+MOST_OF_A_NAME = 200
 SENT_ON = ("traceparent", "tracestate", "x-request-id")
+
+
+def session_of(request: Request) -> str | None:
+    """The conversation that the header names. Raises InvalidRequest for a name that is too long."""
+    name = request.headers.get(SESSION, "")
+    if len(name) > MOST_OF_A_NAME:
+        raise InvalidRequest(f"{SESSION}: at most {MOST_OF_A_NAME} characters, not {len(name)}", param=SESSION)
+    return name or None
 
 
 async def json_object(request: Request) -> dict[str, Any]:
@@ -43,7 +53,9 @@ def parsed(model: type[M], data: Any, *, under: str = "") -> M:
         raise InvalidRequest(f"{param or 'body'}: {said}", param=param or None) from None
 
 
-def chat_ask(data: dict[str, Any], *, default: Preferences, headers: dict[str, str]) -> Ask:
+def chat_ask(
+    data: dict[str, Any], *, default: Preferences, headers: dict[str, str], session_id: str | None = None
+) -> Ask:
     """A chat request: what we need of it is checked, the rest is the provider's business."""
     extension = parsed(Extension, data.pop("conduit", None) or {}, under="conduit")
     model = _field(data, "model", str)
@@ -58,6 +70,7 @@ def chat_ask(data: dict[str, Any], *, default: Preferences, headers: dict[str, s
         requirements=extension.required(_needs(data, images=images)),
         preferences=extension.wanted(default),
         user_id=data["user"] if isinstance(data.get("user"), str) else None,
+        session_id=extension.session_id or session_id,
     )
     return Ask(query, data, None if model == AUTO else model, headers)
 

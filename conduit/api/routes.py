@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from conduit.api.body import chat_ask, json_object, parsed, sent_on, wants_stream
+from conduit.api.body import chat_ask, json_object, parsed, sent_on, session_of, wants_stream
 from conduit.api.envelope import json_response
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
 from conduit.api.views import (
@@ -46,7 +46,7 @@ async def chat(request: Request) -> Response:
     conduit = _conduit(request)
     data = await json_object(request)
     stream = wants_stream(data)
-    ask = chat_ask(data, default=conduit.preferences, headers=sent_on(request))
+    ask = chat_ask(data, default=conduit.preferences, headers=sent_on(request), session_id=session_of(request))
     if stream:
         return await _streamed(request, ask)
     done = await conduit.gateway.complete(ask)
@@ -70,7 +70,7 @@ async def complete(request: Request) -> Response:
     if wanted.result_type == "json":
         body["response_format"] = {"type": "json_object"}
         needs = frozenset({"json"})
-    done = await conduit.gateway.complete(Ask(_query(wanted, conduit, needs), body, headers=sent_on(request)))
+    done = await conduit.gateway.complete(Ask(_query(wanted, request, needs), body, headers=sent_on(request)))
     _note(request, done.decision, done.outcome)
     view = complete_view(
         done.decision, done.outcome, content=text_of(done.answer.data), query_id=request.scope["conduit.request_id"]
@@ -80,17 +80,18 @@ async def complete(request: Request) -> Response:
 
 async def route(request: Request) -> Response:
     conduit = _conduit(request)
-    decision = await conduit.gateway.decide(Ask(_query(parsed(RouteIn, await json_object(request)), conduit), {}))
+    decision = await conduit.gateway.decide(Ask(_query(parsed(RouteIn, await json_object(request)), request), {}))
     _note(request, decision, None)
     return json_response(decision_view(decision), headers=decision_headers(decision, model=decision.model))
 
 
-def _query(wanted: RouteIn, conduit: Conduit, needs: frozenset[str] = frozenset()) -> Query:
+def _query(wanted: RouteIn, request: Request, needs: frozenset[str] = frozenset()) -> Query:
     return Query(
         text=wanted.prompt,
         requirements=wanted.required(needs),
-        preferences=wanted.wanted(conduit.preferences),
+        preferences=wanted.wanted(_conduit(request).preferences),
         user_id=wanted.user_id,
+        session_id=wanted.session_id or session_of(request),
     )
 
 

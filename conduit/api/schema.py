@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from conduit.core.query import Preferences, Requirements
 
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=200)]
 _INPUT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -57,6 +58,7 @@ class Extension(BaseModel):
 
     constraints: Constraints | None = None
     preferences: Preset | Weights | None = None
+    session_id: Name | None = Field(None, description="The conversation that this request goes on with.")
 
     def required(self, needs: frozenset[str] = frozenset()) -> Requirements:
         return (self.constraints or Constraints()).requirements(needs)

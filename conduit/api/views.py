@@ -60,6 +60,7 @@ def decision_view(decision: Decision) -> dict[str, Any]:
         "input_tokens": decision.input_tokens,
         "shadow_price": decision.shadow_price,
         "user_id": decision.user_id,
+        "session_id": decision.session_id,
     }
 
 

@@ -52,6 +52,8 @@ class Decision:
     """Utility per US dollar, from the budget."""
     key_id: str | None = None
     user_id: str | None = None
+    session_id: str | None = None
+    """The conversation that it belongs to, as the caller names it."""
 
     @property
     def chosen(self) -> Candidate:

@@ -86,6 +86,8 @@ class Query:
     preferences: Preferences = field(default_factory=Preferences)
     key_id: str | None = None
     user_id: str | None = None
+    session_id: str | None = None
+    """The conversation that this request goes on with; None for a single prompt."""
 
     @property
     def estimated_input_tokens(self) -> int:

@@ -149,6 +149,7 @@ class Router:
             shadow_price=self.shadow_price,
             key_id=query.key_id,
             user_id=query.user_id,
+            session_id=query.session_id,
         )
 
     @property

@@ -59,6 +59,7 @@ def _decision(decision: Decision) -> Row:
         "shadow_price": decision.shadow_price,
         "key_id": _text_or_none(decision.key_id),
         "user_id": _text_or_none(decision.user_id),
+        "session_id": _text_or_none(decision.session_id),
     }
 
 

@@ -45,6 +45,8 @@ decisions = Table(
     Column("shadow_price", Double, nullable=False),
     Column("key_id", TEXT),
     Column("user_id", TEXT),
+    Column("session_id", TEXT),
+    Index("decisions_session", "session_id", "id"),
 )
 
 outcomes = Table(

@@ -127,6 +127,16 @@ def test_user_is_kept_when_it_is_a_name() -> None:
     assert ask(user=5).query.user_id is None
 
 
+def test_a_session_is_named_by_the_field_or_else_by_the_header() -> None:
+    """The field wins; a single prompt has none."""
+    assert ask().query.session_id is None
+    assert ask(conduit={"session_id": "s"}).query.session_id == "s"
+    data = {"model": "auto", "messages": [{"role": "user", "content": "a"}]}
+    assert chat_ask(dict(data), default=DEFAULT, headers={}, session_id="h").query.session_id == "h"
+    both = chat_ask(data | {"conduit": {"session_id": "f"}}, default=DEFAULT, headers={}, session_id="h")
+    assert both.query.session_id == "f"
+
+
 @pytest.mark.parametrize(("body", "wanted"), [({}, False), ({"stream": None}, False), ({"stream": True}, True)])
 def test_a_stream_is_wanted_by_true_alone(body: dict[str, Any], wanted: bool) -> None:
     """Null is how some clients say no."""

@@ -32,6 +32,7 @@ def decision(number: int = 1, **changes: Any) -> Decision:
         "shadow_price": 0.5,
         "key_id": "key_1",
         "user_id": "ü-1",
+        "session_id": "talk-1",
     }
     return Decision(**(values | changes))
 

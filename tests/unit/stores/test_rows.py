@@ -43,6 +43,7 @@ decisions = st.builds(
     shadow_price=numbers,
     key_id=st.none() | words,
     user_id=st.none() | words,
+    session_id=st.none() | words,
 )
 outcomes = st.builds(
     Outcome,
