@@ -8,7 +8,7 @@ class Schedule:
     """Due when the observations since the last refresh exceed a share of all before it."""
 
     first: int = 4
-    growth: float = 0.2
+    growth: float = 0.05
     longest: int = 512
 
     def due(self, n: int, last: int) -> bool:
