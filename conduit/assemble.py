@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, Catalogue, Model, Price
 from conduit.core.config import ModelTable, ProviderTable, Settings, make_settings
 from conduit.core.errors import ConfigurationError
-from conduit.core.events import Degraded
+from conduit.core.events import Degraded, Event
 from conduit.core.protocols import Clock, Ledger, Listener
 from conduit.core.query import Preferences
 from conduit.core.router import Router
@@ -16,6 +16,7 @@ from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.gateway.complete import Gateway
 from conduit.gateway.fallback import Breaker
 from conduit.gateway.follow import Follower
+from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
 from conduit.observability.logs import LogListener
 from conduit.providers.discovery import Declared, ProviderSpec
@@ -42,21 +43,24 @@ class Conduit:
     simulated: bool
     """Whether every model is the sandbox's."""
     started_s: float
-    _following: asyncio.Task[None] | None = None
+    retries: RetryDetector | None = None
+    """None: retries are not looked for."""
+    _background: tuple[asyncio.Task[None], ...] = ()
 
     async def start(self) -> None:
         """Migrate, come to beliefs, follow. Raises LedgerUnavailable."""
         await self.ledger.open()
         await self.follower.catch_up()
-        self._following = asyncio.create_task(self.follower.run())
+        loops = [self.follower.run()] + ([self.retries.run()] if self.retries else [])
+        self._background = tuple(map(asyncio.create_task, loops))
 
     async def stop(self) -> None:
         """Write what is queued, then let go of everything."""
         try:
-            if self._following is not None:
-                self._following.cancel()
+            for task in self._background:
+                task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
-                    await self._following
+                    await task
             for provider in self.fleet.providers.values():
                 await provider.close()
             await self.fleet.session.close()
@@ -74,7 +78,8 @@ async def assemble(settings: Settings, environ: Mapping[str, str], *, listener: 
 
 async def assemble_demo(*, seed: int) -> Conduit:
     """The same gateway over the sandbox, with a ledger that is forgotten."""
-    settings = make_settings(file={"sandbox": "on", "sandbox_time_scale": 0, "seed": seed}, environ={})
+    endless = {"sandbox_time_scale": 0, "feedback_weight_per_hour": 1e9}  # hours of traffic pass in a second
+    settings = make_settings(file={"sandbox": "on", "seed": seed, **endless}, environ={})
     return await _assemble(settings, {}, MemoryLedger(), LogListener())
 
 
@@ -137,13 +142,17 @@ def put_together(
     """Everything that is ours, around what is not."""
     ids, catalogue = TimeOrderedIds(clock), fleet.catalogue
     router = Router(catalogue, policy=settings.policy, seed=settings.seed, clock=clock, ids=ids)
+    settler = Settler(
+        ledger=ledger, clock=clock, ids=ids, listener=listener, weight_per_hour=settings.feedback_weight_per_hour
+    )
+    retries = RetryDetector(ledger=ledger, settler=settler, listener=listener) if settings.retry_detection else None
     gateway = Gateway(
         router=router,
         ledger=ledger,
         providers=fleet.providers,
         breaker=Breaker(clock),
         clock=clock,
-        listener=listener,
+        listener=_all(listener, *([retries] if retries else [])),
         timeout_s=settings.upstream_timeout_s,
         attempts=settings.upstream_attempts,
     )
@@ -152,14 +161,25 @@ def put_together(
         ledger=ledger,
         fleet=fleet,
         gateway=gateway,
-        settler=Settler(ledger=ledger, clock=clock, ids=ids, listener=listener),
+        settler=settler,
         follower=Follower(ledger=ledger, router=router, listener=listener, interval_s=settings.follow_interval_s),
         clock=clock,
         preferences=Preferences.preset(settings.preferences),
         baseline=_baseline(settings.baseline_model, catalogue),
         simulated=all(model.provider == "sandbox" for model in catalogue),
         started_s=clock.now_s(),
+        retries=retries,
     )
+
+
+def _all(*listeners: Listener) -> Listener:
+    """Each is told of everything."""
+
+    def tell(event: Event, /) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
 
 
 def _baseline(named: str | None, catalogue: Catalogue) -> str:

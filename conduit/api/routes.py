@@ -15,6 +15,7 @@ from conduit.api.views import (
     decision_headers,
     decision_view,
     decisions_view,
+    feedback_headers,
     feedback_view,
     models_view,
     outcome_headers,
@@ -117,7 +118,7 @@ async def feedback(request: Request) -> Response:
     conduit = _conduit(request)
     settled = await conduit.settler.settle(said.response_id, said.signals())
     conduit.follower.wake()
-    return json_response(feedback_view(settled))
+    return json_response(feedback_view(settled), headers=feedback_headers(settled))
 
 
 # ------------------------------------------------------------------ looking

@@ -105,6 +105,13 @@ class FeedbackIn(BaseModel):
     thumbs: Literal["up", "down"] | None = None
     task_success: Annotated[bool, Field(strict=True)] | None = None
     met_expectations: Annotated[bool, Field(strict=True)] | None = None
+    regenerated: Annotated[bool, Field(strict=True)] | None = Field(
+        None, description="The user asked for another answer to the same."
+    )
+    preferred_over: Name | None = Field(None, description="Another response_id, whose answer was the lesser.")
+    tie: Annotated[bool, Field(strict=True)] | None = Field(
+        None, description="With preferred_over: the two answers were equally good."
+    )
     comments: str | None = Field(None, max_length=5000)
 
     def signals(self) -> dict[str, object]:

@@ -7,7 +7,10 @@ from typing import Any
 from conduit.bench.estimators import Savings
 from conduit.core.catalogue import AUTO, Catalogue
 from conduit.core.decision import Decision, Feedback, Outcome
-from conduit.core.protocols import Record, Totals
+from conduit.core.judgement import said_weight
+from conduit.core.protocols import ROUNDING, Record, Totals
+
+CAPPED = "recorded, but it teaches less than it could: all weight that one key gives one model in an hour is spent"
 
 
 def models_view(catalogue: Catalogue, created_s: float) -> dict[str, Any]:
@@ -69,12 +72,12 @@ def record_view(record: Record) -> dict[str, Any]:
     return {
         **decision_view(record.decision),
         "outcome": None if outcome is None else _without_id(asdict(outcome)),
-        "feedback": None if feedback is None else _without_id(asdict(feedback)),
+        "feedback": None if feedback is None or not feedback.signals else _without_id(asdict(feedback)),
     }
 
 
 def _without_id(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name != "decision_id"}
+    return {name: value for name, value in fields.items() if name not in {"decision_id", "key_id"}}
 
 
 def decisions_view(records: Sequence[Record], *, limit: int) -> dict[str, Any]:
@@ -106,8 +109,19 @@ def feedback_view(feedback: Feedback) -> dict[str, Any]:
         "response_id": feedback.decision_id,
         "quality": feedback.quality,
         "revision": feedback.revision,
-        "message": "recorded",
+        "weight": said_weight(feedback),
+        "taught_weight": feedback.weight,
+        "message": CAPPED if is_capped(feedback) else "recorded",
     }
+
+
+def feedback_headers(feedback: Feedback) -> dict[str, str]:
+    return {"x-conduit-degraded": "feedback"} if is_capped(feedback) else {}
+
+
+def is_capped(feedback: Feedback) -> bool:
+    """Whether it teaches with less weight than it has."""
+    return feedback.weight < said_weight(feedback) - ROUNDING
 
 
 def stats_view(totals: Totals, savings: Savings | None, *, baseline: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,4 +63,13 @@ class Policy(Protocol):
 
     def restore(self, state: State) -> None:
         """Replace the sums by `state`. Raises ValueError when it does not fit this policy."""
+        ...
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A policy that learns from comparisons as they are, and not only from ratings."""
+
+    def compare(self, winner: str, loser: str, *, preference: float = 1.0, weight: float = 1.0) -> None:
+        """Fold one comparison; `preference` is 1 for a win, 0 for a draw, -1 for a loss after all."""
         ...

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from conduit.bandits.policy import Menu, State, Vector
+from conduit.bandits.policy import Comparing, Menu, State, Vector
 from conduit.bandits.schedule import Schedule
 from conduit.core.catalogue import Catalogue, Model
 from conduit.core.decision import Candidate, Observation
@@ -98,10 +98,17 @@ class Beliefs:
         if o.features != self._version:
             return
         if o.quality is not None:
-            self._policy.learn(o.model, o.context, o.quality, weight=o.weight, time_s=o.time_s)
+            self._judge(o, o.quality)
             self.rated[o.model] = self.rated.get(o.model, 0.0) + o.weight
         self._forecast.learn(o)
         self.folded += 1
+
+    def _judge(self, o: Observation, quality: float) -> None:
+        """Either side of a comparison is half of it to who can compare, and a rating to everybody else."""
+        if o.rival is not None and o.preference is not None and isinstance(self._policy, Comparing):
+            self._policy.compare(o.model, o.rival, preference=o.preference, weight=o.weight)
+        else:
+            self._policy.learn(o.model, o.context, quality, weight=o.weight, time_s=o.time_s)
 
     @property
     def stale(self) -> bool:

@@ -82,6 +82,15 @@ class Settings(BaseModel):
     follow_interval_s: float = Field(
         0.25, gt=0, le=60, description="Seconds between looks for what other workers have written."
     )
+    feedback_weight_per_hour: float = Field(
+        1000.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="The most that one key teaches of one model within an hour; a score weighs 1.",
+    )
+    retry_detection: bool = Field(
+        False, description="Whether a request much like the session's last one counts lightly against its answer."
+    )
     sandbox: Literal["auto", "on", "off"] = Field(
         "auto", description="Simulated models: auto offers them when no real model is configured."
     )

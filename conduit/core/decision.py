@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
 
 from conduit.bandits.policy import Vector
 
@@ -129,7 +128,16 @@ class Outcome:
     """The provider's own id of the answer, by which feedback may name it too."""
 
 
-FeedbackKind = Literal["score", "stars", "thumbs", "task_success", "expectations", "sandbox"]
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one judgement teaches of the model that gave the answer."""
+
+    quality: float
+    weight: float
+    rival: str | None = None
+    """The model that it was compared with; None for a rating."""
+    preference: float | None = None
+    """1 when its answer was preferred to the rival's, 0 for a tie, -1 when the rival's was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +152,15 @@ class Feedback:
     quality: float
     """0..1, what the signals below come to."""
     signals: dict[str, object] = field(default_factory=dict)
-    """As they were given, comments included."""
+    """As they were given by everybody up to now, comments included; empty when all was withdrawn."""
     model: str | None = None
     """Whom it teaches; None where there was no answer to judge. A later revision takes it back from there."""
+    key_id: str | None = None
+    """Whose decision it judges: to whom its weight is counted."""
+    weight: float = 0.0
+    """With which it teaches in all, after the cap."""
+    lessons: tuple[Lesson, ...] = ()
+    """What it taught, to the last bit, so that it can be taken back whatever the weights are by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +181,7 @@ class Observation:
     latency_s: float | None = None
     cost_usd: float | None = None
     """Spent; feeds the pacer, not the forecast."""
+    rival: str | None = None
+    """Set on either side of a comparison: the other model."""
+    preference: float | None = None
+    """See Lesson. Who can compare learns this, everybody else learns `quality`."""

@@ -26,6 +26,16 @@ class FeedbackGiven:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedbackCapped:
+    """A key has given a model all the weight that it may within an hour. Told once an hour of each."""
+
+    key_id: str | None
+    model: str
+    weight: float
+    """The cap."""
+
+
+@dataclass(frozen=True, slots=True)
 class Degraded:
     """Something works less well than it should. `what` is a stable name, `why` holds no text of a caller's."""
 
@@ -33,4 +43,4 @@ class Degraded:
     why: str
 
 
-Event = Decided | Settled | FeedbackGiven | Degraded
+Event = Decided | Settled | FeedbackGiven | FeedbackCapped | Degraded

@@ -103,7 +103,22 @@ class Provider(Protocol):
 
 # ------------------------------------------------------------------ the ledger
 
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """A condition of an append: with it, the feedback given to `model` under `key_id` after `since_s` teaches with at
+    most `weight`, counting each answer's latest revision. Checked as of the commit; LedgerConflict when it does not
+    hold. It is not kept."""
+
+    key_id: str | None
+    model: str
+    since_s: float
+    weight: float
+
+
 Entry = Decision | Outcome | Feedback | Observation
+ROUNDING = 1e-6
+"""By how much sums of weights may differ from what they should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +146,9 @@ class Totals:
     """Mean over answers; 0 when there are none."""
     by_model: Mapping[str, int]
     rated: int
+    """Answers whose latest feedback teaches."""
     quality: float | None
-    """Mean over the latest feedback of each rated decision."""
+    """Their mean, by weight."""
 
 
 class Ledger(Protocol):
@@ -142,7 +158,7 @@ class Ledger(Protocol):
         """Migrate and be ready. Raises LedgerUnavailable, or ConfigurationError when waiting cannot help."""
         ...
 
-    def append(self, *entries: Entry, power_safe: bool = False) -> Future[None]:
+    def append(self, *entries: Entry | Cap, power_safe: bool = False) -> Future[None]:
         """All or nothing. Queued at once; the future is done when the entries survive the death of the process
         (with `power_safe`, of the machine), or holds LedgerConflict, LedgerUnavailable, or LedgerError for an entry
         that cannot be kept at all."""
@@ -158,6 +174,14 @@ class Ledger(Protocol):
 
     async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
         """With their positions, in the order in which the fold reads them. Position 0 is before the first."""
+        ...
+
+    async def taught(self, *, key_id: str | None, model: str, since_s: float) -> float:
+        """The weight that a Cap counts."""
+        ...
+
+    async def before(self, decision: Decision) -> Record | None:
+        """The decision before this one in its session and under its key."""
         ...
 
     async def totals(self) -> Totals: ...

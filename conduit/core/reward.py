@@ -1,12 +1,10 @@
-"""Signals and preferences -> utility: the one place where dollars and seconds are weighed against quality."""
+"""Preferences -> utility: the one place where dollars and seconds are weighed against quality."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
 from conduit.bandits.policy import Vector
-from conduit.core.errors import InvalidRequest
 from conduit.core.query import Preferences
 
 REFERENCE_LATENCY_S = 10.0
@@ -35,26 +33,3 @@ def dollars(costs_usd: Iterable[float | None], otherwise: float) -> Vector:
     costs = np.array([np.nan if cost is None else cost for cost in costs_usd])
     known = costs[~np.isnan(costs)]
     return np.where(np.isnan(costs), known.max() if known.size else otherwise, costs)
-
-
-def quality_of(signals: Mapping[str, object]) -> float:
-    """0..1 of what was said of one answer: `quality_score` itself, else the mean of the other signals.
-
-    Raises InvalidRequest when none of them is there.
-    """
-    score = signals.get("quality_score")
-    if isinstance(score, int | float):
-        return float(score)
-    said = [reading(signals[name]) for name, reading in SIGNALS.items() if signals.get(name) is not None]
-    if not said:
-        names = ", ".join(["quality_score", *SIGNALS])
-        raise InvalidRequest(f"nothing here tells quality; give at least one of {names}", param="quality_score")
-    return sum(said) / len(said)
-
-
-SIGNALS: Mapping[str, Callable[[Any], float]] = {
-    "user_rating": lambda stars: (float(stars) - 1.0) / 4.0,
-    "thumbs": lambda thumbs: 1.0 if thumbs == "up" else 0.0,
-    "task_success": float,
-    "met_expectations": float,
-}

@@ -32,9 +32,21 @@ def credited(decision: Decision, outcome: Outcome | None) -> str | None:
 
 
 def lessons_of_feedback(decision: Decision, feedback: Feedback, previous: Feedback | None) -> Iterator[Observation]:
-    """A call counts once, however often it is judged: what was said before is taken back first, from whom it taught."""
-    blank = decision.observation()
-    if previous is not None and previous.model is not None:
-        yield replace(blank, model=previous.model, quality=previous.quality, weight=-1.0)
-    if feedback.model is not None:
-        yield replace(blank, model=feedback.model, quality=feedback.quality)
+    """A call counts once, however often it is judged: what was taught before is taken back first, from whom it was
+    taught to and with the weight of then."""
+    if previous is not None:
+        yield from (replace(taught, weight=-taught.weight) for taught in _taught(decision, previous))
+    yield from _taught(decision, feedback)
+
+
+def _taught(decision: Decision, feedback: Feedback) -> Iterator[Observation]:
+    if feedback.model is None:
+        return
+    for lesson in feedback.lessons:
+        yield replace(
+            decision.observation(quality=lesson.quality),
+            model=feedback.model,
+            weight=lesson.weight,
+            rival=lesson.rival,
+            preference=lesson.preference,
+        )

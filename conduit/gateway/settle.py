@@ -1,12 +1,15 @@
 """One feedback event: find the decision, append what was said and what it teaches, acknowledge after commit."""
 
 from collections.abc import Mapping
+from itertools import chain
 
 from conduit.core.decision import Feedback
 from conduit.core.errors import LedgerConflict, NotFound
 from conduit.core.events import FeedbackGiven
-from conduit.core.protocols import Clock, Ids, Ledger, Listener
-from conduit.core.reward import quality_of
+from conduit.core.judgement import Source, check, lessons_of, quality_of, replaced, said_by
+from conduit.core.protocols import Clock, Ids, Ledger, Listener, Record
+from conduit.gateway.allowance import Allowance
+from conduit.gateway.duels import compared, signals_of
 from conduit.gateway.lessons import credited, lessons_of_feedback
 
 TRIES = 20
@@ -14,42 +17,66 @@ TRIES = 20
 
 
 class Settler:
-    """Takes feedback. Saying the same thing twice changes nothing; saying something else replaces it."""
+    """Takes feedback. Saying the same thing twice changes nothing; saying something else replaces what the same source
+    said before, and leaves what others said. `weight_per_hour` is how much one key may teach of one model."""
 
-    def __init__(self, *, ledger: Ledger, clock: Clock, ids: Ids, listener: Listener) -> None:
+    def __init__(
+        self, *, ledger: Ledger, clock: Clock, ids: Ids, listener: Listener, weight_per_hour: float = 1000.0
+    ) -> None:
         self._ledger, self._clock, self._ids, self._listener = ledger, clock, ids, listener
+        self._allowance = Allowance(ledger=ledger, listener=listener, weight_per_hour=weight_per_hour)
 
-    async def settle(self, name: str, signals: Mapping[str, object]) -> Feedback:
+    async def settle(self, name: str, signals: Mapping[str, object], *, source: Source = "caller") -> Feedback:
         """`name` is a decision's id or the provider's id of the answer.
 
         Raises InvalidRequest when `signals` hold nothing that tells quality, NotFound, LedgerUnavailable.
         """
-        quality = quality_of(signals)
+        check(source, signals)
         for _ in range(TRIES):
             try:
-                return await self._once(name, signals, quality)
+                return await self._once(name, signals, source)
             except LedgerConflict:
                 continue
         raise LedgerConflict(f"{TRIES} others judged this answer at the same time; send it again")
 
-    async def _once(self, name: str, signals: Mapping[str, object], quality: float) -> Feedback:
+    async def _once(self, name: str, said: Mapping[str, object], source: Source) -> Feedback:
         record = await self._ledger.find(name)
         if record is None:
             raise NotFound("response", name, param="response_id")
-        previous = record.feedback
-        if previous is not None and previous.signals == signals:
-            self._listener(FeedbackGiven(previous, repeated=True))
-            return previous
-        feedback = Feedback(
+        earlier = signals_of(record)
+        if record.feedback is not None and said_by(source, earlier) == said:
+            self._listener(FeedbackGiven(record.feedback, repeated=True))
+            return record.feedback
+        signals = replaced(source, earlier, said)
+        changes = {record.decision.id: (record, signals)}
+        if source == "caller":
+            changes = await compared(self._ledger, record, signals)
+        return await self._write([(each, self._revision(each, new)) for each, new in changes.values()])
+
+    def _revision(self, record: Record, signals: dict[str, object]) -> Feedback:
+        model = credited(record.decision, record.outcome)
+        lessons = lessons_of(signals, model)
+        return Feedback(
             id=self._ids.new("fb"),
             decision_id=record.decision.id,
-            revision=previous.revision + 1 if previous else 1,
+            revision=record.feedback.revision + 1 if record.feedback else 1,
             time_s=self._clock.now_s(),
-            quality=quality,
-            signals=dict(signals),
-            model=credited(record.decision, record.outcome),
+            quality=quality_of(signals, lessons),
+            signals=signals,
+            model=model,
+            key_id=record.decision.key_id,
+            weight=sum(lesson.weight for lesson in lessons),
+            lessons=lessons,
         )
-        lessons = lessons_of_feedback(record.decision, feedback, previous)
-        await self._ledger.append(feedback, *lessons, power_safe=True)
-        self._listener(FeedbackGiven(feedback, repeated=False))
-        return feedback
+
+    async def _write(self, revisions: list[tuple[Record, Feedback]]) -> Feedback:
+        """All in one transaction; the first is the one that was asked for."""
+        feedback, caps = await self._allowance.cut(revisions, self._clock.now_s())
+        lessons = chain.from_iterable(
+            lessons_of_feedback(record.decision, given, record.feedback)
+            for (record, _), given in zip(revisions, feedback, strict=True)
+        )
+        await self._ledger.append(*caps, *feedback, *lessons, power_safe=True)
+        for given in feedback:
+            self._listener(FeedbackGiven(given, repeated=False))
+        return feedback[0]

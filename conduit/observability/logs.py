@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import structlog
 
-from conduit.core.events import Degraded, Event
+from conduit.core.events import Degraded, Event, FeedbackCapped
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -73,3 +73,5 @@ class LogListener:
     def __call__(self, event: Event, /) -> None:
         if isinstance(event, Degraded):
             self._log.warning("degraded", what=event.what, why=event.why)
+        elif isinstance(event, FeedbackCapped):
+            self._log.warning("feedback capped", key=event.key_id, model=event.model, weight_per_hour=event.weight)

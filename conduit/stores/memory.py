@@ -7,7 +7,7 @@ from itertools import islice
 
 from conduit.core.decision import Decision, Feedback, Observation, Outcome, Status
 from conduit.core.errors import LedgerConflict, LedgerUnavailable
-from conduit.core.protocols import Entry, Record, Totals
+from conduit.core.protocols import ROUNDING, Cap, Entry, Record, Totals
 from conduit.stores.writer import Listener, Receipt, nobody
 
 
@@ -21,6 +21,8 @@ class MemoryLedger:
         self._decisions: dict[str, Decision] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._feedback: dict[str, Feedback] = {}
+        self._given: dict[tuple[str | None, str | None], set[str]] = {}
+        self._sessions: dict[tuple[str | None, str | None], list[str]] = {}
         self._answers: dict[str, list[str]] = {}
         self._observations: list[Observation] = []
         self._closed = False
@@ -28,19 +30,32 @@ class MemoryLedger:
     async def open(self) -> None:
         self._closed = False
 
-    def append(self, *entries: Entry, power_safe: bool = False) -> Future[None]:  # noqa: ARG002 - no power cut is survived
+    def append(self, *entries: Entry | Cap, power_safe: bool = False) -> Future[None]:  # noqa: ARG002 - no power cut is survived
         receipt = Receipt(loop=get_running_loop(), listener=self._listener)
-        names = [name for entry in entries for name in _names(entry)]
+        kept = [entry for entry in entries if not isinstance(entry, Cap)]
+        names = [name for entry in kept for name in _names(entry)]
         if self._closed:
             receipt.fail(LedgerUnavailable("the ledger is not open"))
         elif len(set(names)) < len(names) or not self._taken.isdisjoint(names):
             receipt.fail(LedgerConflict("somebody wrote that entry before"))
+        elif not all(self._holds(cap, kept) for cap in entries if isinstance(cap, Cap)):
+            receipt.fail(LedgerConflict("others taught at the same time"))
         else:
             self._taken.update(names)
-            for entry in entries:
+            for entry in kept:
                 self._keep(entry)
             receipt.fulfil()
         return receipt
+
+    def _holds(self, cap: Cap, kept: Sequence[Entry]) -> bool:
+        """Whether it would, once `kept` is."""
+        added = {entry.decision_id: entry for entry in kept if isinstance(entry, Feedback)}
+        return self._weight(cap.key_id, cap.model, cap.since_s, added) <= cap.weight + ROUNDING
+
+    def _weight(self, key_id: str | None, model: str, since_s: float, added: dict[str, Feedback]) -> float:
+        given = {name: self._feedback[name] for name in self._given.get((key_id, model), ())} | added
+        counted = [f for f in given.values() if (f.key_id, f.model) == (key_id, model) and f.time_s > since_s]
+        return sum((f.weight for f in counted), 0.0)
 
     async def find(self, name: str) -> Record | None:
         known = [name] if name in self._decisions else [i for i in self._answers.get(name, ()) if i in self._decisions]
@@ -54,11 +69,21 @@ class MemoryLedger:
         numbered = enumerate(islice(self._observations, after, None), after + 1)
         return list(islice(((n, o) for n, o in numbered if o.decision_id in self._decisions), limit))
 
+    async def taught(self, *, key_id: str | None, model: str, since_s: float) -> float:
+        return self._weight(key_id, model, since_s, {})
+
+    async def before(self, decision: Decision) -> Record | None:
+        known = self._sessions.get((decision.key_id, decision.session_id), [])
+        place = bisect_left(known, decision.id)
+        return self._record(known[place - 1]) if decision.session_id is not None and place else None
+
     async def totals(self) -> Totals:
         outcomes = self._outcomes.values()
         answers = [outcome for outcome in outcomes if outcome.status is Status.ANSWERED]
         models = [outcome.model for outcome in answers]
-        ratings = [feedback.quality for feedback in self._feedback.values()]
+        ratings = [
+            (given.weight, given.quality) for given in self._feedback.values() if given.weight > 0 and given.model
+        ]
         return Totals(
             decisions=len(self._decisions),
             answered=len(answers),
@@ -67,8 +92,8 @@ class MemoryLedger:
             unpriced=sum(outcome.cost_usd is None for outcome in answers),
             latency_s=sum(outcome.latency_s for outcome in answers) / (len(answers) or 1),
             by_model={model: models.count(model) for model in sorted(set(models))},
-            rated=len(ratings),
-            quality=sum(ratings) / len(ratings) if ratings else None,
+            rated=len(teaching),
+            quality=sum(g.weight * g.quality for g in teaching) / sum(g.weight for g in teaching) if teaching else None,
         )
 
     async def check(self) -> None:
@@ -85,6 +110,7 @@ class MemoryLedger:
             case Decision():
                 self._decisions[entry.id] = entry
                 insort(self._ids, entry.id)
+                insort(self._sessions.setdefault((entry.key_id, entry.session_id), []), entry.id)
             case Outcome():
                 self._outcomes[entry.decision_id] = entry
                 if entry.response_id is not None:
@@ -93,6 +119,7 @@ class MemoryLedger:
                 latest = self._feedback.get(entry.decision_id)
                 if latest is None or latest.revision < entry.revision:
                     self._feedback[entry.decision_id] = entry
+                    self._given.setdefault((entry.key_id, entry.model), set()).add(entry.decision_id)
             case Observation():
                 self._observations.append(entry)
 

@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, and_, func, insert, select
+from sqlalchemy import Connection, Select, Table, and_, func, insert, select, text
 
-from conduit.core.decision import Observation, Status
-from conduit.core.protocols import Entry, Record, Totals
+from conduit.core.decision import Decision, Observation, Status
+from conduit.core.errors import LedgerConflict
+from conduit.core.protocols import ROUNDING, Cap, Entry, Record, Totals
 from conduit.stores import rows
 from conduit.stores.tables import decisions, feedback, observations, outcomes
 
@@ -45,25 +46,36 @@ _outcomes = select(
     func.sum(outcomes.c.latency_s).label("latency_s"),
 ).group_by(outcomes.c.model, outcomes.c.status)
 
-_ratings = select(func.count(), func.avg(_latest.c.quality)).where(
+_teaching = and_(
+    text("latest.weight > 0"),  # as the index says it: with a parameter for 0 it would not be used
+    _latest.c.model.is_not(None),
     ~select(_later.c.id)
     .where(_later.c.decision_id == _latest.c.decision_id, _later.c.revision > _latest.c.revision)
-    .exists()
+    .exists(),
 )
+_ratings = select(
+    func.count(), func.sum(_latest.c.weight * _latest.c.quality) / func.nullif(func.sum(_latest.c.weight), 0.0)
+).where(_teaching)
+_taught = select(func.coalesce(func.sum(_latest.c.weight), 0.0)).where(_teaching)
 
 
-def write(connection: Connection, entries: Iterable[Entry]) -> None:
+def write(connection: Connection, entries: Iterable[Entry | Cap]) -> None:
     by_table: dict[Table, list[rows.Row]] = defaultdict(list)
+    caps: list[Cap] = []
     for entry in entries:
+        if isinstance(entry, Cap):
+            caps.append(entry)
+            continue
         table, row = rows.row(entry)
         by_table[table].append(row)
     # Two processes that wrote the same revisions in different orders would wait for each other.
     by_table[feedback].sort(key=lambda row: (row["decision_id"], row["revision"]))
     for table in (decisions, outcomes, feedback):
         _insert(connection, table, by_table[table])
-    if by_table[observations]:
+    if by_table[observations] or caps:
         _observe_alone(connection)
         _insert(connection, observations, by_table[observations])
+    _hold(connection, caps)
 
 
 def find(connection: Connection, name: str) -> Record | None:
@@ -87,6 +99,27 @@ def observed(connection: Connection, after: int, limit: int) -> Sequence[tuple[i
     return [rows.observation(row) for row in connection.execute(statement)]
 
 
+def taught(connection: Connection, key_id: str | None, model: str, since_s: float) -> float:
+    given = _taught.where(
+        _latest.c.key_id.is_(None) if key_id is None else _latest.c.key_id == rows.text(key_id),
+        _latest.c.model == rows.text(model),
+        _latest.c.time_s > since_s,
+    )
+    return float(connection.execute(given).scalar_one())
+
+
+def before(connection: Connection, decision: Decision) -> Record | None:
+    if decision.session_id is None:
+        return None
+    key_id = decision.key_id
+    statement = _records.where(
+        decisions.c.session_id == rows.text(decision.session_id),
+        decisions.c.id < rows.text(decision.id),
+        decisions.c.key_id.is_(None) if key_id is None else decisions.c.key_id == rows.text(key_id),
+    )
+    return _one(connection, statement.order_by(decisions.c.id.desc()).limit(1))
+
+
 def totals(connection: Connection) -> Totals:
     ended = connection.execute(_outcomes).all()
     answers = [row for row in ended if row.status == Status.ANSWERED]
@@ -101,7 +134,7 @@ def totals(connection: Connection) -> Totals:
         latency_s=sum(row.latency_s for row in answers) / answered if answered else 0.0,
         by_model={row.model: row.calls for row in answers},
         rated=rated,
-        quality=quality,
+        quality=None if quality is None else float(quality),
     )
 
 
@@ -112,6 +145,18 @@ def check(connection: Connection) -> None:
 def _insert(connection: Connection, table: Table, values: list[rows.Row]) -> None:
     if values:
         connection.execute(insert(table), values)
+
+
+def _hold(connection: Connection, caps: Iterable[Cap]) -> None:
+    """All caps of a transaction, one look for each key and model: the strictest of them."""
+    strictest: dict[tuple[str | None, str], Cap] = {}
+    for cap in caps:
+        other = strictest.get((cap.key_id, cap.model), cap)
+        since_s, weight = min(cap.since_s, other.since_s), min(cap.weight, other.weight)
+        strictest[cap.key_id, cap.model] = Cap(cap.key_id, cap.model, since_s, weight)
+    for cap in strictest.values():
+        if taught(connection, cap.key_id, cap.model, cap.since_s) > cap.weight + ROUNDING:
+            raise LedgerConflict("others taught at the same time")
 
 
 def _observe_alone(connection: Connection) -> None:

@@ -8,13 +8,14 @@ import orjson
 from sqlalchemy import Table
 
 from conduit.bandits.policy import Vector
-from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Observation, Outcome, Status
+from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
 from conduit.core.protocols import Entry
 from conduit.stores.tables import decisions, feedback, observations, outcomes
 
 Row = dict[str, object]
 
 CANDIDATE = ("model", "probability", "utility", "quality", "quality_sd", "cost_usd", "latency_s")
+LESSON = ("quality", "weight", "rival", "preference")
 ATTEMPT = ("model", "latency_s", "error", "counts")
 
 
@@ -89,6 +90,9 @@ def _feedback(given: Feedback) -> Row:
         "quality": given.quality,
         "signals": _json(given.signals),
         "model": _text_or_none(given.model),
+        "key_id": _text_or_none(given.key_id),
+        "weight": given.weight,
+        "lessons": _columns(given.lessons, LESSON),
     }
 
 
@@ -102,6 +106,8 @@ def _observation(observation: Observation) -> Row:
         "output_tokens": observation.output_tokens,
         "latency_s": observation.latency_s,
         "cost_usd": observation.cost_usd,
+        "rival": _text_or_none(observation.rival),
+        "preference": observation.preference,
     }
 
 
@@ -146,9 +152,17 @@ def outcome(row: Sequence[Any]) -> Outcome:
 
 
 def given(row: Sequence[Any]) -> Feedback:
-    """Of the columns of `feedback`."""
-    id_, decision_id, revision, time_s, quality, signals, model = row
-    return Feedback(id_, decision_id, revision, time_s, quality, orjson.loads(signals), model)
+    """Of the columns of `feedback`. A row of before lessons were kept taught its quality, with the weight 1."""
+    id_, decision_id, revision, time_s, quality, signals, model, key_id, weight, lessons = row
+    said = orjson.loads(signals)
+    if lessons is None and model is None:
+        return Feedback(id_, decision_id, revision, time_s, quality, said)
+    taught = _lessons(lessons) if lessons is not None else (Lesson(quality, weight),)
+    return Feedback(id_, decision_id, revision, time_s, quality, said, model, key_id, weight, taught)
+
+
+def _lessons(columns: str) -> tuple[Lesson, ...]:
+    return tuple(Lesson(**lesson) for lesson in _values(columns))
 
 
 def observation(row: Sequence[Any]) -> tuple[int, Observation]:

@@ -4,9 +4,9 @@ from asyncio import Future
 from collections.abc import Sequence
 from functools import partial
 
-from conduit.core.decision import Observation
+from conduit.core.decision import Decision, Observation
 from conduit.core.errors import ConduitError, ConfigurationError
-from conduit.core.protocols import Entry, Record, Totals
+from conduit.core.protocols import Cap, Entry, Record, Totals
 from conduit.stores import migrate, queries
 from conduit.stores.address import File, Server, address
 from conduit.stores.database import Database, T, Work
@@ -32,7 +32,7 @@ class SqlLedger:
             raise refusal
         self._writer.start()
 
-    def append(self, *entries: Entry, power_safe: bool = False) -> Future[None]:
+    def append(self, *entries: Entry | Cap, power_safe: bool = False) -> Future[None]:
         return self._writer.append(entries, power_safe=power_safe)
 
     async def find(self, name: str) -> Record | None:
@@ -43,6 +43,12 @@ class SqlLedger:
 
     async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
         return await self._read(partial(queries.observed, after=after, limit=limit))
+
+    async def taught(self, *, key_id: str | None, model: str, since_s: float) -> float:
+        return await self._read(partial(queries.taught, key_id=key_id, model=model, since_s=since_s))
+
+    async def before(self, decision: Decision) -> Record | None:
+        return await self._read(partial(queries.before, decision=decision))
 
     async def totals(self) -> Totals:
         return await self._read(queries.totals)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 SCHEMA = "conduit"
@@ -77,7 +78,18 @@ feedback = Table(
     Column("quality", Double, nullable=False),
     Column("signals", TEXT, nullable=False),
     Column("model", TEXT),
+    Column("key_id", TEXT),
+    Column("weight", Double, nullable=False, server_default="1"),
+    Column("lessons", TEXT),
     UniqueConstraint("decision_id", "revision", name="feedback_revision"),
+    Index(
+        "feedback_given",
+        "key_id",
+        "model",
+        "time_s",
+        sqlite_where=text("weight > 0"),
+        postgresql_where=text("weight > 0"),
+    ),
 )
 
 # Context and features are the decision's: an observation only names it.
@@ -93,6 +105,8 @@ observations = Table(
     Column("output_tokens", Double),
     Column("latency_s", Double),
     Column("cost_usd", Double),
+    Column("rival", TEXT),
+    Column("preference", Double),
     # AUTOINCREMENT: a position is never given twice, not even after somebody deleted the last row.
     sqlite_autoincrement=True,
 )

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from conduit.core.errors import LedgerConflict, LedgerError, LedgerUnavailable
-from conduit.core.protocols import Entry
+from conduit.core.protocols import Cap, Entry
 
 Listener = Callable[[str], None]
 """Told of entries that were lost while nobody waited for them, in one of the words below."""
@@ -54,7 +54,7 @@ class Receipt(Future[None]):
 class Append:
     """Entries that stand or fall together."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry | Cap, ...]
     power_safe: bool
     receipt: Receipt
 
@@ -83,7 +83,7 @@ class Writer:
             self._closing = False
             self._task = create_task(self._run(), name="ledger writer")
 
-    def append(self, entries: tuple[Entry, ...], *, power_safe: bool) -> Receipt:
+    def append(self, entries: tuple[Entry | Cap, ...], *, power_safe: bool) -> Receipt:
         receipt = Receipt(loop=get_running_loop(), listener=self._listener)
         if self._task is None or self._closing:
             receipt.fail(LedgerUnavailable("the ledger is not open"))

@@ -110,6 +110,7 @@ async def test_totals_count_everything_once(ledger: Ledger) -> None:
         outcome(5, model="bob", status=Status.CANCELLED, cost_usd=0.125, latency_s=100.0),
     )
     await ledger.append(feedback(1, quality=0.0), feedback(1, 2, quality=0.5), feedback(3, quality=1.0))
+    await ledger.append(feedback(4, quality=0.0, weight=0.0), feedback(5, quality=0.0, model=None))  # teach nothing
     totals = await ledger.totals()
     assert (totals.decisions, totals.answered, totals.failed, totals.unpriced) == (6, 3, 1, 1)
     assert totals.cost_usd == 0.875

@@ -4,14 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from conduit.core.decision import Outcome, Status
-from conduit.core.errors import InvalidRequest, NotFound
+from conduit.core.errors import InvalidRequest, LedgerUnavailable, NotFound, UpstreamError
 from conduit.core.events import Event, FeedbackGiven
 from conduit.core.protocols import Ledger
-from conduit.core.reward import quality_of
 from conduit.gateway.follow import Follower
 from conduit.gateway.settle import Settler
 from conduit.stores.memory import MemoryLedger
@@ -53,7 +50,35 @@ async def test_something_else_replaces_it() -> None:
     await settler.settle(decision, {"quality_score": 0.8})
     second = await settler.settle(decision, {"thumbs": "down"})
     assert second.revision == 2
-    assert await qualities(b.ledger) == [(0.8, 1.0), (0.8, -1.0), (0.0, 1.0)]
+    assert await qualities(b.ledger) == [(0.8, 1.0), (0.8, -1.0), (0.0, 0.7)]
+
+
+async def test_what_another_source_says_stands_beside_it_and_both_are_one() -> None:
+    """A rating after a verdict keeps the verdict, and a revision takes back exactly what was taught."""
+    b, settler, decision = await answered()
+    await settler.settle(decision, {"judge_score": 0.4}, source="judge")
+    both = await settler.settle(decision, {"user_rating": 5})
+    assert both.signals == {"judge_score": 0.4, "user_rating": 5}
+    assert (both.quality, both.weight) == (pytest.approx(0.8), 1.0)
+    again = await settler.settle(decision, {"judge_score": 0.4}, source="judge")
+    assert again == both
+    last = await settler.settle(decision, {"thumbs": "down"})
+    assert last.signals == {"judge_score": 0.4, "thumbs": "down"}
+    assert await qualities(b.ledger) == [
+        (0.4, 0.5),
+        (0.4, -0.5),
+        (both.quality, 1.0),
+        (both.quality, -1.0),
+        (last.quality, 0.7),
+    ]
+
+
+async def test_nobody_speaks_for_another_source() -> None:
+    _, settler, decision = await answered()
+    with pytest.raises(InvalidRequest, match="judge_score"):
+        await settler.settle(decision, {"judge_score": 1.0})
+    with pytest.raises(InvalidRequest, match="thumbs"):
+        await settler.settle(decision, {"thumbs": "up"}, source="judge")
 
 
 async def test_many_at_once_leave_one_judgement() -> None:
@@ -69,8 +94,6 @@ async def test_many_at_once_leave_one_judgement() -> None:
 
 
 async def test_it_teaches_the_model_that_answered() -> None:
-    from conduit.core.errors import UpstreamError
-
     b, settler, decision = await answered(UpstreamError("http 503"), completion())
     await settler.settle(decision, {"quality_score": 0.7})
     rows = await b.ledger.observations(after=0, limit=99)
@@ -98,37 +121,6 @@ async def test_an_unknown_answer_is_not_found() -> None:
     _, settler, _ = await answered()
     with pytest.raises(NotFound):
         await settler.settle("dec_absent", {"quality_score": 0.8})
-
-
-@pytest.mark.parametrize(
-    ("signals", "quality"),
-    [
-        ({"quality_score": 0.3, "thumbs": "up"}, 0.3),
-        ({"user_rating": 5}, 1.0),
-        ({"user_rating": 1}, 0.0),
-        ({"user_rating": 3, "task_success": True}, 0.75),
-        ({"met_expectations": False}, 0.0),
-        ({"thumbs": "up", "comments": "fine"}, 1.0),
-    ],
-)
-def test_signals_come_to_a_quality(signals: dict[str, object], quality: float) -> None:
-    assert quality_of(signals) == quality
-
-
-def test_words_alone_tell_no_quality() -> None:
-    with pytest.raises(InvalidRequest, match="thumbs"):
-        quality_of({"comments": "well"})
-
-
-@given(
-    rating=st.none() | st.integers(1, 5),
-    thumbs=st.none() | st.sampled_from(["up", "down"]),
-    success=st.none() | st.booleans(),
-    met=st.booleans(),
-)
-def test_quality_lies_between_0_and_1(rating: int | None, thumbs: str | None, success: bool | None, met: bool) -> None:
-    signals = {"user_rating": rating, "thumbs": thumbs, "task_success": success, "met_expectations": met}
-    assert 0.0 <= quality_of(signals) <= 1.0
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -176,8 +168,6 @@ async def test_a_refresh_that_fails_is_announced_and_tried_again(monkeypatch: py
 async def test_a_ledger_that_is_away_is_announced_and_awaited() -> None:
     class Away(MemoryLedger):
         async def observations(self, *, after: int, limit: int):  # type: ignore[no-untyped-def]
-            from conduit.core.errors import LedgerUnavailable
-
             raise LedgerUnavailable("away")
 
     events: list[Event] = []

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Observation, Outcome, Status
+from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
 
 CONTEXT = np.array([0.25, -1.5, 0.1], dtype=np.float32).astype(np.float64)
 
@@ -68,6 +68,9 @@ def feedback(number: int = 1, revision: int = 1, **changes: Any) -> Feedback:
         "quality": 0.8,
         "signals": {"stars": 4, "comments": 'good, "mostly"\n\u2713', "nested": {"thumbs": [True, None, 0.1]}},
         "model": "ada",
+        "key_id": "key_1",
+        "weight": 0.75,
+        "lessons": (Lesson(0.8, 0.5), Lesson(0.8, 0.25, "bob", -1.0)),
     }
     return Feedback(**(values | changes))
 
@@ -84,6 +87,8 @@ def observation(number: int = 1, **changes: Any) -> Observation:
         "output_tokens": 99.0,
         "latency_s": None,
         "cost_usd": 0.0123,
+        "rival": "bob",
+        "preference": -1.0,
     }
     return Observation(**(values | changes))
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Observation, Outcome, Status
+from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
 from conduit.core.protocols import Entry
 from conduit.stores import rows
 from conduit.stores.tables import metadata
@@ -60,6 +60,7 @@ outcomes = st.builds(
     first_byte_s=maybe,
     response_id=st.none() | words,
 )
+lessons = st.builds(Lesson, numbers, numbers, st.none() | words, maybe)
 feedbacks = st.builds(
     Feedback,
     id=words,
@@ -68,6 +69,10 @@ feedbacks = st.builds(
     time_s=numbers,
     quality=numbers,
     signals=st.dictionaries(words, json_values, max_size=3),
+    model=st.none() | words,
+    key_id=st.none() | words,
+    weight=numbers,
+    lessons=st.lists(lessons, max_size=3).map(tuple),
 )
 observations = st.builds(
     Observation,
@@ -81,6 +86,8 @@ observations = st.builds(
     output_tokens=maybe,
     latency_s=maybe,
     cost_usd=maybe,
+    rival=st.none() | words,
+    preference=maybe,
 )
 
 
@@ -124,3 +131,10 @@ def test_any_text_becomes_text_that_every_database_keeps(value: str) -> None:
 def test_a_later_field_is_read_as_its_default_from_an_older_row() -> None:
     row = rows.row(outcome())[1] | {"attempts": '{"model":["ada"],"latency_s":[0.5]}'}
     assert rows.outcome(list(row.values())).attempts == (Attempt("ada", 0.5),)
+
+
+@pytest.mark.parametrize(("model", "taught"), [("ada", (Lesson(0.8, 1.0),)), (None, ())])
+def test_feedback_of_before_there_were_weights_taught_as_one(model: str | None, taught: tuple[Lesson, ...]) -> None:
+    row = rows.row(feedback(model=model, key_id=None))[1] | {"weight": 1.0, "lessons": None}
+    found = rows.given(list(row.values()))
+    assert (found.lessons, found.weight) == (taught, float(len(taught)))
