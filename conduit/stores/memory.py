@@ -81,9 +81,7 @@ class MemoryLedger:
         outcomes = self._outcomes.values()
         answers = [outcome for outcome in outcomes if outcome.status is Status.ANSWERED]
         models = [outcome.model for outcome in answers]
-        ratings = [
-            (given.weight, given.quality) for given in self._feedback.values() if given.weight > 0 and given.model
-        ]
+        teaching = [given for given in self._feedback.values() if given.weight > 0 and given.model is not None]
         return Totals(
             decisions=len(self._decisions),
             answered=len(answers),
@@ -119,7 +117,8 @@ class MemoryLedger:
                 latest = self._feedback.get(entry.decision_id)
                 if latest is None or latest.revision < entry.revision:
                     self._feedback[entry.decision_id] = entry
-                    self._given.setdefault((entry.key_id, entry.model), set()).add(entry.decision_id)
+                    if entry.weight > 0:
+                        self._given.setdefault((entry.key_id, entry.model), set()).add(entry.decision_id)
             case Observation():
                 self._observations.append(entry)
 
