@@ -9,7 +9,7 @@ A duel says +1 or -1 of s_a - s_b, with variance at most 1; a rating y says y - 
 Where qualities exist, as here, the best arm beats every other (Yue & Joachims 2009, section 2) and is the von Neumann
 winner (Dudik et al. 2015, section 3). Contexts are not used, and one arm is pulled, not two. A rating is read as what
 it is, a noisy q_a, and not as a duel with the mean of the other arms: that mean would depend on the order of
-observations and tell nothing more. With ratings alone, all that a ledger has today, this is Gaussian Thompson sampling.
+observations and tell nothing more. With ratings alone this is Gaussian Thompson sampling.
 """
 
 import json

@@ -56,7 +56,13 @@ async def _recent(ledger: Ledger, last: int) -> list[Record]:
 def logged(record: Record, catalogue: Catalogue) -> Logged | None:
     """None for what cannot be judged: not routed, not rated, answered by a fallback, or among models that are gone."""
     decision, outcome, feedback = record.decision, record.outcome, record.feedback
-    if not decision.routed or outcome is None or feedback is None or outcome.model != decision.model:
+    if (
+        not decision.routed
+        or outcome is None
+        or feedback is None
+        or not feedback.lessons
+        or outcome.model != decision.model
+    ):
         return None
     names = tuple(c.model for c in decision.candidates)
     if any(name not in catalogue for name in names):

@@ -83,14 +83,15 @@ def test_other_feedback_revises_the_first(gateway: GatewayProcess, fake: FakeUps
         ({"thumbs": "down"}, 0.0),
         ({"task_success": True}, 1.0),
         ({"met_expectations": False}, 0.0),
-        ({"thumbs": "up", "user_rating": 1}, 0.5),
+        ({"thumbs": "up", "user_rating": 1}, 0.7 / 1.7),
+        ({"regenerated": True}, 0.0),
         ({"quality_score": 0.3, "thumbs": "up"}, 0.3),
     ],
 )
 def test_every_signal_comes_to_a_quality(
     gateway: GatewayProcess, fake: FakeUpstream, signals: dict[str, object], quality: float
 ) -> None:
-    """A score says it itself; other signals are averaged."""
+    """A score says it itself; other signals are averaged by their weights."""
     decision = ask(gateway).headers["x-conduit-decision"]
     assert say(gateway, decision, **signals)["quality"] == pytest.approx(quality)
 
