@@ -195,6 +195,26 @@ class Ledger(Protocol):
         ...
 
 
+# ------------------------------------------------------------------ money
+
+
+class Purse(Protocol):
+    """Dollars spent under a name within a period, never above a limit, over all processes and restarts. What was
+    reserved and never settled (the process died) stays spent. All raise LedgerUnavailable."""
+
+    async def reserve(self, name: str, period: str, *, usd: float, limit_usd: float) -> bool:
+        """Take `usd` if it fits under the limit with all that was taken before: in one step, whoever else asks."""
+        ...
+
+    async def settle(self, name: str, period: str, *, reserved_usd: float, actual_usd: float) -> None:
+        """Put what it did cost in the place of what was reserved; more than that counts too."""
+        ...
+
+    async def spent(self, name: str, period: str) -> float:
+        """US dollars, what is reserved included."""
+        ...
+
+
 # ------------------------------------------------------------------ telemetry
 
 

@@ -35,6 +35,11 @@ class SqlLedger:
     def append(self, *entries: Entry | Cap, power_safe: bool = False) -> Future[None]:
         return self._writer.append(entries, power_safe=power_safe)
 
+    @property
+    def database(self) -> Database:
+        """For others who keep something beside the ledger: it is open while the ledger is."""
+        return self._database
+
     async def find(self, name: str) -> Record | None:
         return await self._read(partial(queries.find, name=name))
 

@@ -1,4 +1,4 @@
-"""The four tables of the ledger. Columns stand in the order of the fields of the values that they keep."""
+"""The tables: four of the ledger, and the purses. Columns stand in the order of the fields of the values that they keep."""
 
 from sqlalchemy import (
     BigInteger,
@@ -109,4 +109,12 @@ observations = Table(
     Column("preference", Double),
     # AUTOINCREMENT: a position is never given twice, not even after somebody deleted the last row.
     sqlite_autoincrement=True,
+)
+
+purses = Table(
+    "purses",
+    metadata,
+    Column("name", TEXT, primary_key=True),
+    Column("period", TEXT, primary_key=True),
+    Column("spent_usd", Double, nullable=False),
 )
