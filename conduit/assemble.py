@@ -4,24 +4,30 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from random import Random
+from secrets import token_hex
 
 from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, Catalogue, Model, Price
 from conduit.core.config import ModelTable, ProviderTable, Settings, make_settings
 from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded, Event
-from conduit.core.protocols import Clock, Ledger, Listener
+from conduit.core.protocols import Clock, Ledger, Listener, Purse
 from conduit.core.query import Preferences
 from conduit.core.router import Router
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.gateway.complete import Gateway
+from conduit.gateway.examiner import Examiner
 from conduit.gateway.fallback import Breaker
 from conduit.gateway.follow import Follower
+from conduit.gateway.judge import Judge, Terms, own_answers
 from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
 from conduit.observability.logs import LogListener
 from conduit.providers.discovery import Declared, ProviderSpec
 from conduit.providers.fleet import Fleet, gather_fleet
 from conduit.stores.memory import MemoryLedger
+from conduit.stores.purse import MemoryPurse, SqlPurse
 from conduit.stores.sql import SqlLedger
 
 
@@ -35,6 +41,7 @@ class Conduit:
     gateway: Gateway
     settler: Settler
     follower: Follower
+    judge: Judge | None
     clock: Clock
     preferences: Preferences
     """Of requests that name none."""
@@ -61,6 +68,8 @@ class Conduit:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            if self.judge is not None:
+                await self.judge.stop()
             for provider in self.fleet.providers.values():
                 await provider.close()
             await self.fleet.session.close()
@@ -73,17 +82,19 @@ async def assemble(settings: Settings, environ: Mapping[str, str], *, listener: 
     told = listener or LogListener()
     url = settings.database_url.get_secret_value()
     ledger = SqlLedger(url, listener=lambda loss: told(Degraded("ledger", loss)))
-    return await _assemble(settings, environ, ledger, told)
+    return await _assemble(settings, environ, (ledger, SqlPurse(ledger.database)), told)
 
 
 async def assemble_demo(*, seed: int) -> Conduit:
     """The same gateway over the sandbox, with a ledger that is forgotten."""
     endless = {"sandbox_time_scale": 0, "feedback_weight_per_hour": 1e9}  # hours of traffic pass in a second
     settings = make_settings(file={"sandbox": "on", "seed": seed, **endless}, environ={})
-    return await _assemble(settings, {}, MemoryLedger(), LogListener())
+    return await _assemble(settings, {}, (MemoryLedger(), MemoryPurse()), LogListener())
 
 
-async def _assemble(settings: Settings, environ: Mapping[str, str], ledger: Ledger, listener: Listener) -> Conduit:
+async def _assemble(
+    settings: Settings, environ: Mapping[str, str], stores: tuple[Ledger, Purse], listener: Listener
+) -> Conduit:
     clock = SystemClock()
     fleet = await gather_fleet(
         environ,
@@ -94,7 +105,7 @@ async def _assemble(settings: Settings, environ: Mapping[str, str], ledger: Ledg
     )
     for name, why in fleet.silent.items():
         listener(Degraded("provider", f"{name} did not list its models: {why}"))
-    return put_together(settings, fleet, ledger, clock=clock, listener=listener)
+    return put_together(settings, fleet, stores, clock=clock, listener=listener)
 
 
 def _declared(settings: Settings, environ: Mapping[str, str]) -> Declared:
@@ -134,27 +145,30 @@ def _model(table: ModelTable) -> Model:
 def put_together(
     settings: Settings,
     fleet: Fleet,
-    ledger: Ledger,
+    stores: tuple[Ledger, Purse],
     *,
     clock: Clock,
     listener: Listener,
 ) -> Conduit:
     """Everything that is ours, around what is not."""
-    ids, catalogue = TimeOrderedIds(clock), fleet.catalogue
+    (ledger, purse), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
     router = Router(catalogue, policy=settings.policy, seed=settings.seed, clock=clock, ids=ids)
+    breaker = Breaker(clock)
     settler = Settler(
         ledger=ledger, clock=clock, ids=ids, listener=listener, weight_per_hour=settings.feedback_weight_per_hour
     )
     retries = RetryDetector(ledger=ledger, settler=settler, listener=listener) if settings.retry_detection else None
+    judge = _judge(settings, fleet, purse, breaker=breaker, settler=settler, clock=clock, listener=listener)
     gateway = Gateway(
         router=router,
         ledger=ledger,
         providers=fleet.providers,
-        breaker=Breaker(clock),
+        breaker=breaker,
         clock=clock,
         listener=_all(listener, *([retries] if retries else [])),
         timeout_s=settings.upstream_timeout_s,
         attempts=settings.upstream_attempts,
+        judge=judge,
     )
     return Conduit(
         router=router,
@@ -163,6 +177,7 @@ def put_together(
         gateway=gateway,
         settler=settler,
         follower=Follower(ledger=ledger, router=router, listener=listener, interval_s=settings.follow_interval_s),
+        judge=judge,
         clock=clock,
         preferences=Preferences.preset(settings.preferences),
         baseline=_baseline(settings.baseline_model, catalogue),
@@ -180,6 +195,35 @@ def _all(*listeners: Listener) -> Listener:
             listener(event)
 
     return tell
+
+
+def _judge(
+    settings: Settings,
+    fleet: Fleet,
+    purse: Purse,
+    *,
+    breaker: Breaker,
+    settler: Settler,
+    clock: Clock,
+    listener: Listener,
+) -> Judge | None:
+    named, catalogue = settings.judge_model, fleet.catalogue
+    if named is None:
+        return None
+    if named not in catalogue:
+        raise ConfigurationError(f"JUDGE_MODEL: no model is called {named!r}; see GET /v1/models")
+    model = catalogue[named]
+    return Judge(
+        Examiner(model, fleet.providers[model.provider], breaker=breaker, timeout_s=settings.upstream_timeout_s),
+        Terms(settings.judge_share, settings.judge_budget_usd_per_day),
+        excluded=own_answers(model, catalogue),
+        purse=purse,
+        settler=settler,
+        clock=clock,
+        listener=listener,
+        random=Random(settings.seed),  # noqa: S311  draws a sample, guards nothing
+        new_mark=partial(token_hex, 8),
+    )
 
 
 def _baseline(named: str | None, catalogue: Catalogue) -> str:

@@ -17,6 +17,7 @@ from conduit.api.views import (
     decisions_view,
     feedback_headers,
     feedback_view,
+    judge_view,
     models_view,
     outcome_headers,
     record_view,
@@ -135,7 +136,10 @@ async def stats(request: Request) -> Response:
     totals = await conduit.ledger.totals()
     recent = await conduit.ledger.recent(limit=RECENT_FOR_SAVINGS)
     saved = await asyncio.to_thread(savings, recent, router=conduit.router, baseline=conduit.baseline)
-    return json_response(stats_view(totals, saved, baseline=conduit.baseline))
+    view = stats_view(totals, saved, baseline=conduit.baseline)
+    if conduit.judge is not None:
+        view["judge"] = judge_view(conduit.judge, await conduit.judge.spent_today_usd())
+    return json_response(view)
 
 
 async def decisions(request: Request) -> Response:

@@ -9,6 +9,7 @@ from conduit.core.catalogue import AUTO, Catalogue
 from conduit.core.decision import Decision, Feedback, Outcome
 from conduit.core.judgement import said_weight
 from conduit.core.protocols import ROUNDING, Record, Totals
+from conduit.gateway.judge import Judge
 
 CAPPED = "recorded, but it teaches less than it could: all weight that one key gives one model in an hour is spent"
 
@@ -150,4 +151,14 @@ def savings_view(savings: Savings | None, baseline: str) -> Mapping[str, Any]:
         "interval": [savings.low, savings.high],
         "level": savings.level,
         "requests": savings.n,
+    }
+
+
+def judge_view(judge: Judge, spent_usd: float) -> dict[str, Any]:
+    terms = judge.terms
+    return {
+        "model": judge.model,
+        "share": terms.share,
+        "spent_today_usd": spent_usd,
+        "budget_usd_per_day": terms.usd_per_day,
     }

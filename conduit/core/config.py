@@ -79,6 +79,11 @@ class Settings(BaseModel):
         60.0, gt=0, le=3600, description="Seconds to a model's first byte, and between any two."
     )
     upstream_attempts: int = Field(3, ge=1, le=20, description="How many models are asked before a request fails.")
+    judge_model: str | None = Field(None, description="The model that scores answers in the background; empty is none.")
+    judge_share: float = Field(0.1, ge=0, le=1, description="The share of answers that the judge scores.")
+    judge_budget_usd_per_day: Dollars = Field(
+        1.0, description="US dollars that the judge may spend on a day (UTC), over all workers."
+    )
     follow_interval_s: float = Field(
         0.25, gt=0, le=60, description="Seconds between looks for what other workers have written."
     )

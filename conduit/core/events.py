@@ -36,6 +36,28 @@ class FeedbackCapped:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """The judge has scored an answer of `model`."""
+
+    decision_id: str
+    model: str
+    judge: str
+    score: float
+    """0..1."""
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class NotJudged:
+    """An answer was drawn for the judge, and got no verdict. `why` is a few stable words."""
+
+    decision_id: str
+    why: str
+    times: int
+    """So often it was this, on this day (UTC) and in this process."""
+
+
+@dataclass(frozen=True, slots=True)
 class Degraded:
     """Something works less well than it should. `what` is a stable name, `why` holds no text of a caller's."""
 
@@ -43,4 +65,4 @@ class Degraded:
     why: str
 
 
-Event = Decided | Settled | FeedbackGiven | FeedbackCapped | Degraded
+Event = Decided | Settled | FeedbackGiven | FeedbackCapped | Judged | NotJudged | Degraded

@@ -15,6 +15,8 @@ from conduit.core.protocols import Answer, Call, Clock, Frame, Ledger, Listener,
 from conduit.core.router import Router
 from conduit.gateway.exchange import Ask, Exchange
 from conduit.gateway.fallback import Breaker, first_answer
+from conduit.gateway.hearing import Hearing
+from conduit.gateway.judge import Judge
 from conduit.gateway.lessons import lessons_of_outcome
 from conduit.gateway.meter import Meter
 
@@ -57,10 +59,11 @@ class Gateway:
         listener: Listener,
         timeout_s: float = 60.0,
         attempts: int = 3,
+        judge: Judge | None = None,
     ) -> None:
         self._router, self._ledger, self._providers = router, ledger, providers
         self._breaker, self._clock, self._listener = breaker, clock, listener
-        self._timeout_s, self._attempts = timeout_s, attempts
+        self._timeout_s, self._attempts, self._judge = timeout_s, attempts, judge
 
     async def decide(self, ask: Ask) -> Decision:
         """Only choose. Durable when this returns; raises LedgerUnavailable when it cannot be."""
@@ -79,7 +82,11 @@ class Gateway:
         self._breaker.answered(exchange.model)
         exchange.meter.read(answer.data)
         outcome = self._settle(exchange, Status.ANSWERED)
-        return Completion(answer, exchange.decision, outcome, await self._durable(exchange))
+        durable, hearing = await self._durable(exchange), self._hear(exchange, ask)
+        if hearing is not None:
+            hearing.read(answer.data)
+        self._heard(hearing, durable=durable)
+        return Completion(answer, exchange.decision, outcome, durable)
 
     async def stream(self, ask: Ask) -> Stream:
         """Returns when the first frame is there; raises what `complete` raises until then."""
@@ -91,7 +98,8 @@ class Gateway:
 
         first, rest = await self._first(exchange, ask, begun)
         exchange.first_byte_s = self._clock.elapsed_s() - exchange.started_s
-        return Stream(self._frames(exchange, first, rest), exchange.decision, exchange.model, len(exchange.attempts))
+        frames = self._frames(exchange, first, rest, hearing=self._hear(exchange, ask))
+        return Stream(frames, exchange.decision, exchange.model, len(exchange.attempts))
 
     # -------------------------------------------------------------- the steps
 
@@ -129,7 +137,7 @@ class Gateway:
             raise
 
     async def _frames(
-        self, exchange: Exchange, first: Frame | None, rest: AsyncGenerator[Frame]
+        self, exchange: Exchange, first: Frame | None, rest: AsyncGenerator[Frame], *, hearing: Hearing | None
     ) -> AsyncIterator[bytes]:
         """What the caller gets: the provider's bytes, then ``[DONE]`` once all is durable."""
         status, frame = Status.CANCELLED, first
@@ -137,6 +145,8 @@ class Gateway:
             async with aclosing(rest):
                 while frame is not None:
                     exchange.meter.read(frame.data or {})
+                    if hearing is not None:
+                        hearing.read(frame.data or {})
                     if frame.raw:
                         handed_s = self._clock.elapsed_s()
                         yield frame.raw
@@ -151,8 +161,17 @@ class Gateway:
             yield _error_frame(error, exchange)
         finally:
             self._settle(exchange, status)
-        await self._durable(exchange)
+        durable = await self._durable(exchange)
+        self._heard(hearing, durable=durable and status is Status.ANSWERED)
         yield DONE
+
+    def _hear(self, exchange: Exchange, ask: Ask) -> Hearing | None:
+        return None if self._judge is None else self._judge.hear(exchange.decision.id, exchange.model, ask)
+
+    def _heard(self, hearing: Hearing | None, *, durable: bool) -> None:
+        """A verdict on what the ledger does not know would have no place to go."""
+        if hearing is not None and durable and self._judge is not None:
+            self._judge.take(hearing)
 
     def _settle(self, exchange: Exchange, status: Status) -> Outcome:
         """Queue what became of it, and what that teaches, behind the decision."""

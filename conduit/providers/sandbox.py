@@ -13,6 +13,7 @@ from conduit.core.errors import UpstreamError, UpstreamTimeout
 from conduit.core.protocols import Answer, Call, Frame
 from conduit.providers.json_text import encode
 from conduit.providers.sandbox_answers import example, json_object, pieces, prose
+from conduit.providers.sandbox_judge import simulated_verdict
 from conduit.providers.sandbox_request import SandboxRequest, Tool, rejected, texts_to_embed
 from conduit.providers.sandbox_vectors import unit_vector
 from conduit.providers.sandbox_wire import Choice, Reply, ToolCall, chunks, completion
@@ -93,10 +94,16 @@ class SandboxProvider:
             return _tool_choice(request.tool, request.max_tokens, f"{self._seed} {request.prompt} {index}")
         text = prose(character, appraisal, self._seed, request.prompt, index)
         if request.json:
-            text = json_object(character, appraisal, text) if request.schema is None else _shaped(request.schema)
+            text = self._json(character, appraisal, request, text)
         said = pieces(text)
         kept = said[: request.max_tokens]
         return Choice("".join(kept), None, len(kept), "stop" if len(kept) == len(said) else "length")
+
+    def _json(self, character: Character, appraisal: Appraisal, request: SandboxRequest, text: str) -> str:
+        if request.schema is not None:
+            return _shaped(request.schema)
+        verdict = simulated_verdict(character, request.prompt, self._characters, seed=self._seed)
+        return verdict or json_object(character, appraisal, text)
 
     async def _wait(self, simulated_s: float, call: Call) -> None:
         delay_s = simulated_s * self._time_scale

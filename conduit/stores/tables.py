@@ -1,4 +1,4 @@
-"""The tables: four of the ledger, and the purses. Columns stand in the order of the fields of the values that they keep."""
+"""The tables of the ledger, whose columns stand in the order of the fields of what they keep, and the purses."""
 
 from sqlalchemy import (
     BigInteger,

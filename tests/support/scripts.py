@@ -1,6 +1,7 @@
 """What a fake upstream may be told to say."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -120,3 +121,22 @@ def chunk(
 ) -> bytes:
     choice = {"index": index, "delta": delta, "finish_reason": finish_reason}
     return sse({"object": "chat.completion.chunk", "choices": [choice], **(more or {})})
+
+
+def judges(score: object = 8, *, verdict: Callable[[str], str] | None = None, **more: Any) -> Script:
+    """Gives this score to whatever it is asked to judge, in the form that it is asked for; or says what `verdict` makes
+    of the question's mark."""
+
+    def play(received: Received) -> Reply:
+        mark = mark_of(received)
+        whole = orjson.dumps({"mark": mark, "reason": "as planned", "score": score}).decode()
+        return says(verdict(mark) if verdict else whole, **more)(received)
+
+    return play
+
+
+def mark_of(received: Received) -> str:
+    """The one word that frames what is judged."""
+    found = re.match(r"<(\w+) request>\n", received.json["messages"][-1]["content"])
+    assert found, "this is no question to a judge"
+    return found[1]
