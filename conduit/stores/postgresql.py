@@ -6,10 +6,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from conduit.stores.database import T, Work
 from conduit.stores.tables import SCHEMA
+from conduit.stores.translation import sqlstate
 
 CONNECTIONS = 4
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 15.0
+ROLLED_BACK = frozenset({"40001", "40P01"})
+"""SQLSTATE of a serialization failure and of a deadlock: the server undid the whole transaction."""
 
 
 class ServerDatabase:
@@ -39,13 +42,14 @@ class ServerDatabase:
         """Nothing to do."""
 
     async def read(self, work: Work[T]) -> T:
-        """A pooled connection may have died since it was used last. Work that failed so was rolled back, and is done
-        again on a fresh one; a commit that failed is not, for nobody knows what became of it."""
+        """A pooled connection may have died since it was used last, or the server chose this transaction as the one to
+        give way. Work that failed so was rolled back, and is done again, once; a commit that failed is not, for nobody
+        knows what became of it."""
         async with self._engine.connect() as connection:
             try:
                 result = await connection.run_sync(work)
             except DBAPIError as error:
-                if not error.connection_invalidated:
+                if not (error.connection_invalidated or sqlstate(error) in ROLLED_BACK):
                     raise
             else:
                 await connection.commit()

@@ -46,7 +46,7 @@ def in_our_words() -> Iterator[None]:
 
 
 def meaning(error: BaseException) -> LedgerError:
-    code, state = _sqlite_code(error), _sqlstate(error)
+    code, state = _sqlite_code(error), sqlstate(error)
     if code in SQLITE_CONFLICTS or state == UNIQUE_VIOLATION:
         return LedgerConflict("somebody wrote that entry before")
     if _blames_the_value(error, code & 0xFF, state):
@@ -56,7 +56,7 @@ def meaning(error: BaseException) -> LedgerError:
 
 def misconfigured(error: BaseException) -> str | None:
     """Why waiting will not help, or None when it may."""
-    code, state = _sqlite_code(error), _sqlstate(error)
+    code, state = _sqlite_code(error), sqlstate(error)
     if state.startswith(MISCONFIGURED):
         return "refuses this user or has no such database"
     if isinstance(_driver_error(error), ValueError):
@@ -84,5 +84,5 @@ def _sqlite_code(error: BaseException) -> int:
     return int(getattr(_driver_error(error), "sqlite_errorcode", 0))
 
 
-def _sqlstate(error: BaseException) -> str:
+def sqlstate(error: BaseException) -> str:
     return str(getattr(_driver_error(error), "sqlstate", None) or "")

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from conduit.core.decision import Lesson
+from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.stores.sql import SqlLedger
 from tests.unit.gateway.settling import Court
 from tests.unit.stores.entries import decision, name
@@ -14,8 +15,8 @@ from tests.unit.stores.entries import decision, name
 
 @pytest.fixture
 async def courts(url: str) -> AsyncIterator[list[Court]]:
-    """Each with a ledger of its own, as in a process of its own."""
-    made = [Court(ledger=SqlLedger(url), weight_per_hour=25.25) for _ in range(3)]
+    """Each with a ledger and with names of its own, as in a process of its own."""
+    made = [Court(ledger=SqlLedger(url), weight_per_hour=25.25, ids=TimeOrderedIds(SystemClock())) for _ in range(3)]
     for court in made:
         await court.ledger.open()
     yield made

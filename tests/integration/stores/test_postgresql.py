@@ -3,12 +3,12 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import quote, urlsplit
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 from sqlalchemy.util import await_only
 
 from conduit.core.errors import ConfigurationError, LedgerUnavailable
@@ -48,6 +48,31 @@ async def test_a_connection_that_died_while_idle_is_noticed_by_nobody(postgres: 
         postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
     await ledger.append(decision(3))
     assert (await ledger.totals()).decisions == 4
+    await ledger.close()
+
+
+async def test_a_transaction_that_gave_way_to_another_is_done_again(postgres_url: str) -> None:
+    ledger = SqlLedger(postgres_url)
+    await ledger.open()
+    both = asyncio.Barrier(2)
+
+    def crossing(first: int, second: int) -> Callable[[Connection], int]:
+        tries = 0
+
+        def work(connection: Connection) -> int:
+            nonlocal tries
+            tries += 1
+            connection.execute(select(func.pg_advisory_xact_lock(first)))
+            if tries == 1:
+                await_only(both.wait())
+            connection.execute(select(func.pg_advisory_xact_lock(second)))
+            return tries
+
+        return work
+
+    orders = crossing(1, 2), crossing(2, 1)
+    tries = await asyncio.gather(*(ledger.database.write(order, power_safe=False) for order in orders))
+    assert sorted(tries) == [1, 2]
     await ledger.close()
 
 

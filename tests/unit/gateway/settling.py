@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from conduit.core.decision import Decision, Observation
 from conduit.core.events import Event
-from conduit.core.protocols import Ledger
+from conduit.core.protocols import Ids, Ledger
 from conduit.core.query import Query
 from conduit.core.router import Router
 from conduit.gateway.settle import Settler
@@ -16,9 +16,12 @@ from tests.unit.gateway.test_complete import MODELS
 class Court:
     """A ledger of decisions, and a settler that is asked to judge them."""
 
-    def __init__(self, *, ledger: Ledger | None = None, weight_per_hour: float = 1000.0) -> None:
+    def __init__(
+        self, *, ledger: Ledger | None = None, weight_per_hour: float = 1000.0, ids: Ids | None = None
+    ) -> None:
         self.ledger: Ledger = ledger or MemoryLedger()
-        self.clock, self.events, ids = StillClock(1000.0), list[Event](), CountingIds()
+        self.clock, self.events = StillClock(1000.0), list[Event]()
+        ids = ids or CountingIds()
         self.router = Router(MODELS, seed=1, clock=self.clock, ids=ids)
         self.settler = Settler(
             ledger=self.ledger, clock=self.clock, ids=ids, listener=self.events.append, weight_per_hour=weight_per_hour
