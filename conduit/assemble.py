@@ -12,7 +12,7 @@ from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, 
 from conduit.core.config import ModelTable, ProviderTable, Settings, make_settings
 from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded, Event
-from conduit.core.protocols import Clock, Ledger, Listener, Purse
+from conduit.core.protocols import Clock, KeyStore, Ledger, Listener, Purse
 from conduit.core.query import Preferences
 from conduit.core.router import Router
 from conduit.core.system import SystemClock, TimeOrderedIds
@@ -21,14 +21,19 @@ from conduit.gateway.examiner import Examiner
 from conduit.gateway.fallback import Breaker
 from conduit.gateway.follow import Follower
 from conduit.gateway.judge import Judge, Terms, own_answers
+from conduit.gateway.keyring import Keyring
+from conduit.gateway.keyring import Terms as DoorTerms
 from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
 from conduit.observability.logs import LogListener
 from conduit.providers.discovery import Declared, ProviderSpec
 from conduit.providers.fleet import Fleet, gather_fleet
+from conduit.stores.keys import MemoryKeyStore, SqlKeyStore
 from conduit.stores.memory import MemoryLedger
 from conduit.stores.purse import MemoryPurse, SqlPurse
 from conduit.stores.sql import SqlLedger
+
+Stores = tuple[Ledger, Purse, KeyStore]
 
 
 @dataclass(slots=True)
@@ -42,6 +47,7 @@ class Conduit:
     settler: Settler
     follower: Follower
     judge: Judge | None
+    keyring: Keyring
     clock: Clock
     preferences: Preferences
     """Of requests that name none."""
@@ -55,8 +61,9 @@ class Conduit:
     _background: tuple[asyncio.Task[None], ...] = ()
 
     async def start(self) -> None:
-        """Migrate, come to beliefs, follow. Raises LedgerUnavailable."""
+        """Migrate, see to the door, come to beliefs, follow. Raises LedgerUnavailable and ConfigurationError."""
         await self.ledger.open()
+        await self.keyring.open()
         await self.follower.catch_up()
         loops = [self.follower.run()] + ([self.retries.run()] if self.retries else [])
         self._background = tuple(map(asyncio.create_task, loops))
@@ -82,19 +89,17 @@ async def assemble(settings: Settings, environ: Mapping[str, str], *, listener: 
     told = listener or LogListener()
     url = settings.database_url.get_secret_value()
     ledger = SqlLedger(url, listener=lambda loss: told(Degraded("ledger", loss)))
-    return await _assemble(settings, environ, (ledger, SqlPurse(ledger.database)), told)
+    return await _assemble(settings, environ, (ledger, SqlPurse(ledger.database), SqlKeyStore(ledger.database)), told)
 
 
 async def assemble_demo(*, seed: int) -> Conduit:
     """The same gateway over the sandbox, with a ledger that is forgotten."""
     endless = {"sandbox_time_scale": 0, "feedback_weight_per_hour": 1e9}  # hours of traffic pass in a second
     settings = make_settings(file={"sandbox": "on", "seed": seed, **endless}, environ={})
-    return await _assemble(settings, {}, (MemoryLedger(), MemoryPurse()), LogListener())
+    return await _assemble(settings, {}, (MemoryLedger(), MemoryPurse(), MemoryKeyStore()), LogListener())
 
 
-async def _assemble(
-    settings: Settings, environ: Mapping[str, str], stores: tuple[Ledger, Purse], listener: Listener
-) -> Conduit:
+async def _assemble(settings: Settings, environ: Mapping[str, str], stores: Stores, listener: Listener) -> Conduit:
     clock = SystemClock()
     fleet = await gather_fleet(
         environ,
@@ -145,13 +150,13 @@ def _model(table: ModelTable) -> Model:
 def put_together(
     settings: Settings,
     fleet: Fleet,
-    stores: tuple[Ledger, Purse],
+    stores: Stores,
     *,
     clock: Clock,
     listener: Listener,
 ) -> Conduit:
     """Everything that is ours, around what is not."""
-    (ledger, purse), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
+    (ledger, purse, keys), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
     router = Router(catalogue, policy=settings.policy, seed=settings.seed, clock=clock, ids=ids)
     breaker = Breaker(clock)
     settler = Settler(
@@ -178,6 +183,7 @@ def put_together(
         settler=settler,
         follower=Follower(ledger=ledger, router=router, listener=listener, interval_s=settings.follow_interval_s),
         judge=judge,
+        keyring=Keyring(keys, _door(settings), clock=clock, listener=listener),
         clock=clock,
         preferences=Preferences.preset(settings.preferences),
         baseline=_baseline(settings.baseline_model, catalogue),
@@ -185,6 +191,14 @@ def put_together(
         started_s=clock.now_s(),
         retries=retries,
     )
+
+
+def _door(settings: Settings) -> DoorTerms:
+    required_by = "API_REQUIRE_AUTH" if settings.api_require_auth else ""
+    if settings.environment == "production":
+        required_by = "ENVIRONMENT=production"
+    api_key = settings.api_key.get_secret_value().encode()
+    return DoorTerms(api_key, required_by, settings.api_key_grace_s)
 
 
 def _all(*listeners: Listener) -> Listener:

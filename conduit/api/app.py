@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
 from dotenv import dotenv_values
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,7 +24,7 @@ from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.observability.logs import setup_logs
 
 FILE = "conduit.toml"
-NO = ("", "0", "false", "no", "off")
+OPEN_DOOR = "whoever reaches the port may use it; set API_KEY, or `conduit keys create NAME`"
 
 
 def read_environ() -> dict[str, str]:
@@ -34,7 +35,6 @@ def read_environ() -> dict[str, str]:
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """From conduit.toml (or the file that CONDUIT_CONFIG names) and `environ`. Raises ConfigurationError."""
-    _refuse_to_seem_safe(environ)
     named = environ.get("CONDUIT_CONFIG", "")
     path = Path(named or FILE)
     if not path.exists():
@@ -42,18 +42,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             raise ConfigurationError(f"CONDUIT_CONFIG: there is no file {named}")
         return make_settings(file={}, environ=environ)
     return make_settings(file=_parsed(path), environ=environ)
-
-
-def _refuse_to_seem_safe(environ: Mapping[str, str]) -> None:
-    """Who asks for authentication must not get a gateway without it."""
-    asked = [name for name in ("API_KEY", "API_REQUIRE_AUTH") if environ.get(name, "").lower() not in NO]
-    if environ.get("ENVIRONMENT", "").lower() == "production":
-        asked.append("ENVIRONMENT=production")
-    if asked:
-        raise ConfigurationError(
-            f"{', '.join(asked)}: this version has no authentication yet, and would answer everybody. "
-            "Unset it, and keep the gateway on a private network or behind a proxy that authenticates"
-        )
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -86,6 +74,8 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
         try:
             conduit = app.state.conduit = await assemble(settings, environ)
             await conduit.start()
+            if not await conduit.keyring.asks():
+                structlog.get_logger("conduit").warning("authentication is off", remedy=OPEN_DOOR)
         except ConduitError as error:
             app.cannot_start = str(error)
             raise

@@ -14,9 +14,12 @@ from conduit.core.errors import (
     AllModelsFailed,
     ConduitError,
     InvalidRequest,
+    KeysUnavailable,
     LedgerError,
     NoEligibleModel,
     NotFound,
+    PermissionDenied,
+    Unauthenticated,
     UpstreamRejected,
 )
 
@@ -65,6 +68,8 @@ def problem_of(error: Exception) -> Problem:
             headers = {"x-conduit-decision": error.decision_id} if error.decision_id else {}
             attempts = {"attempts": [asdict(a) for a in error.attempts]}
             problem = Problem(status, code, str(error), more=attempts, headers=headers)
+        case Unauthenticated() | PermissionDenied() | KeysUnavailable():
+            problem = _at_the_door(error)
         case LedgerError():
             problem = LEDGER_UNAVAILABLE
         case HTTPException():
@@ -72,6 +77,16 @@ def problem_of(error: Exception) -> Problem:
         case _:
             problem = INTERNAL_ERROR
     return problem
+
+
+def _at_the_door(error: Unauthenticated | PermissionDenied | KeysUnavailable) -> Problem:
+    match error:
+        case Unauthenticated():
+            return Problem(401, error.code, str(error), headers={"www-authenticate": "Bearer"})
+        case PermissionDenied():
+            return Problem(403, "permission_denied", str(error))
+        case KeysUnavailable():
+            return Problem(503, "keys_unavailable", str(error), headers={"retry-after": "1"})
 
 
 def _of_http(error: HTTPException) -> Problem:

@@ -8,9 +8,10 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from conduit.api.auth import Authentication
 from conduit.api.envelope import INTERNAL_ERROR, RequestTooLarge, problem_of, problem_response
 from conduit.api.sizelimit import SizeLimit
-from conduit.core.config import Settings
+from conduit.core.config import Settings, parsed_prefixes
 from conduit.core.protocols import Clock, Ids
 from conduit.observability.logs import place
 
@@ -20,10 +21,11 @@ SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 def middleware(settings: Settings, *, clock: Clock, ids: Ids) -> Sequence[Middleware]:
-    """Request context > size limit > routes."""
+    """Request context > size limit > authentication > routes."""
     return (
         Middleware(RequestContext, clock=clock, ids=ids),
         Middleware(SizeLimit, small=settings.api_max_request_size, large=settings.api_max_chat_size),
+        Middleware(Authentication, protected_prefixes=parsed_prefixes(settings.api_protected_prefixes)),
     )
 
 

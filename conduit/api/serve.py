@@ -21,7 +21,9 @@ class WelcomingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            print(welcome(self._state.conduit, self.config.host, self.config.port), flush=True)  # noqa: T201
+            conduit: Conduit = self._state.conduit
+            asks = await conduit.keyring.asks()
+            print(welcome(conduit, self.config.host, self.config.port, asks=asks), flush=True)  # noqa: T201
 
 
 def serve(app: Starlette, *, host: str, port: int) -> None:
@@ -34,20 +36,22 @@ def serve(app: Starlette, *, host: str, port: int) -> None:
     WelcomingServer(app, config).run()
 
 
-def welcome(conduit: Conduit, host: str, port: int) -> str:
-    """Fits 80 columns."""
+def welcome(conduit: Conduit, host: str, port: int, *, asks: bool) -> str:
+    """Fits 80 columns. `asks`: whether callers need a key."""
     shown = "localhost" if host in {"0.0.0.0", "::"} else host  # noqa: S104  it is compared, not bound
     url = f"http://{shown}:{port}"
     names = "\n".join(f"  {model.name:<34} {price_line(model.price)}" for model in conduit.router.catalogue)
     note = "\nThese are simulated. Set OPENAI_API_KEY (or others: see README) for real ones.\n"
+    door = "" if asks else "\nNo key is asked for: set API_KEY, or `conduit keys create NAME`.\n"
+    key = '\n    -H "authorization: Bearer $CONDUIT_KEY" \\' if asks else ""
     return f"""
 Conduit listens on {url}
 
 The models that "auto" chooses from, in US dollars per million tokens:
 {names}
-{note if conduit.simulated else ""}
+{note if conduit.simulated else ""}{door}
 Try it:
-  curl {url}/v1/chat/completions \\
+  curl {url}/v1/chat/completions \\{key}
     -H 'content-type: application/json' \\
     -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
 """

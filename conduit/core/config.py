@@ -1,5 +1,6 @@
 """Settings: every knob, its default, its help. An entrance reads them; they are built here."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -59,6 +60,17 @@ class Settings(BaseModel):
 
     api_host: str = Field("0.0.0.0", description="Address that `conduit serve` listens on.")  # noqa: S104  a server in a container
     api_port: int = Field(8000, ge=0, le=65535, description="Port that `conduit serve` listens on.")
+    environment: Literal["development", "test", "staging", "production"] = Field(
+        "development", description="production refuses to start without authentication."
+    )
+    api_key: SecretStr = Field(SecretStr(""), description="One bearer key with all scopes, beside the managed keys.")
+    api_require_auth: bool = Field(False, description="Refuse to start when there is no usable key.")
+    api_protected_prefixes: str = Field(
+        "/v1/", description="Paths that want a key, separated by commas; never /health/."
+    )
+    api_key_grace_s: float = Field(
+        300.0, ge=0, le=86400, description="Seconds that a key seen lately stays good while the database is away."
+    )
     api_max_request_size: int = Field(
         10_000, gt=0, description="Bytes of body accepted by /v1/complete, /v1/route, /v1/feedback."
     )
@@ -117,6 +129,30 @@ class Settings(BaseModel):
         if name not in PRESETS:
             raise ValueError(f"{name!r} is not one of {', '.join(PRESETS)}")
         return name
+
+    @field_validator("environment", mode="before")
+    @classmethod
+    def _in_any_case(cls, name: object) -> object:
+        return name.lower() if isinstance(name, str) else name
+
+    @field_validator("api_key")
+    @classmethod
+    def _can_be_sent(cls, key: SecretStr) -> SecretStr:
+        if re.fullmatch(r"[!-~]*", key.get_secret_value()) is None:
+            raise ValueError("must be printable ASCII without blanks, for it is sent in a header")
+        return key
+
+    @field_validator("api_protected_prefixes")
+    @classmethod
+    def _are_paths(cls, prefixes: str) -> str:
+        for prefix in parsed_prefixes(prefixes):
+            if not prefix.startswith("/"):
+                raise ValueError(f"{prefix!r} is no path: it must begin with /")
+        return prefixes
+
+
+def parsed_prefixes(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 TABLES = frozenset({"providers", "models"})

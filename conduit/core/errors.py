@@ -3,7 +3,9 @@
 ConduitError
 ├── ConfigurationError       a setting is wrong; says which, and the remedy
 ├── InvalidRequest           the caller's input is wrong; names the field
-├── NotFound                 no such model, decision or response
+├── NotFound                 no such model, decision, response or key
+├── Unauthenticated          who calls is not known; says why in a code
+├── PermissionDenied         the key lacks a scope
 ├── NoEligibleModel          the requirements removed every model; says which removed whom
 ├── UpstreamError            a model did not answer
 │   ├── UpstreamRejected     the provider refused this request as the caller's own mistake
@@ -12,6 +14,7 @@ ConduitError
 └── LedgerError              the ledger refused
     ├── LedgerConflict       somebody else wrote that entry first
     └── LedgerUnavailable    nothing can be written just now
+        └── KeysUnavailable  whether a key is good cannot be looked up just now
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,6 +47,18 @@ class NotFound(ConduitError):
     def __init__(self, what: str, name: str, *, param: str | None = None) -> None:
         super().__init__(f"no {what} is called {name[:200]!r}")
         self.param = param
+
+
+class Unauthenticated(ConduitError):
+    """Who calls is not known. `code` is the contract's; the message never repeats what was sent."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class PermissionDenied(ConduitError):
+    """The caller is known, and may not do this."""
 
 
 class NoEligibleModel(ConduitError):
@@ -102,3 +117,7 @@ class LedgerConflict(LedgerError):
 
 class LedgerUnavailable(LedgerError):
     """Nothing can be written just now. Retry later."""
+
+
+class KeysUnavailable(LedgerUnavailable):
+    """Whether a key is good cannot be looked up just now. Retry later."""

@@ -9,6 +9,7 @@ from conduit.bandits.policy import Vector
 from conduit.core.catalogue import Model
 from conduit.core.decision import Decision, Feedback, Observation, Outcome
 from conduit.core.events import Event
+from conduit.core.keys import KeyEntry, Secret
 
 # ------------------------------------------------------------------ time and names
 
@@ -192,6 +193,40 @@ class Ledger(Protocol):
 
     async def close(self) -> None:
         """Write what is queued, then let go."""
+        ...
+
+
+# ------------------------------------------------------------------ keys
+
+
+class KeyStore(Protocol):
+    """Keys and the digests of their secrets. What returned survives a power cut. A `name` may be a key's id, too; of
+    several keys of one name it is the one that was not revoked, else the newest. All raise LedgerUnavailable."""
+
+    async def create(self, entry: KeyEntry) -> None:
+        """Raises InvalidRequest when a key that was not revoked has this name."""
+        ...
+
+    async def find(self, digest: bytes) -> KeyEntry | None:
+        """By one of its secrets, be it good or not."""
+        ...
+
+    async def named(self, name: str) -> KeyEntry | None: ...
+
+    async def list(self) -> Sequence[KeyEntry]:
+        """All there ever were, the oldest first."""
+        ...
+
+    async def any(self) -> bool:
+        """Whether there ever was one."""
+        ...
+
+    async def rotate(self, name: str, secret: Secret, *, until_s: float) -> KeyEntry:
+        """With one more secret; those it had are good until `until_s` at most. Raises NotFound, of a revoked one."""
+        ...
+
+    async def revoke(self, name: str, *, now_s: float) -> KeyEntry:
+        """For ever; again changes nothing. Raises NotFound."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The tables of the ledger, whose columns stand in the order of the fields of what they keep, and the purses."""
+"""The tables of the ledger, whose columns stand in the order of the fields of what they keep; purses, and keys."""
 
 from sqlalchemy import (
     BigInteger,
@@ -48,6 +48,7 @@ decisions = Table(
     Column("user_id", TEXT),
     Column("session_id", TEXT),
     Index("decisions_session", "session_id", "id"),
+    Index("decisions_key", "key_id", "id"),
 )
 
 outcomes = Table(
@@ -117,4 +118,34 @@ purses = Table(
     Column("name", TEXT, primary_key=True),
     Column("period", TEXT, primary_key=True),
     Column("spent_usd", Double, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("name", TEXT, nullable=False),
+    Column("scopes", TEXT, nullable=False),
+    Column("expires_s", Double),
+    Column("requests_per_minute", COUNT),
+    Column("tokens_per_minute", COUNT),
+    Column("concurrent", COUNT),
+    Column("created_s", Double, nullable=False),
+    Column("revoked_s", Double),
+    Index(
+        "keys_name",
+        "name",
+        unique=True,
+        sqlite_where=text("revoked_s IS NULL"),
+        postgresql_where=text("revoked_s IS NULL"),
+    ),
+)
+
+key_secrets = Table(
+    "key_secrets",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("key_id", TEXT, nullable=False),
+    Column("expires_s", Double),
+    Index("key_secrets_key", "key_id"),
 )

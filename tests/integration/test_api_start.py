@@ -49,6 +49,8 @@ def test_serve_says_where_it_listens_what_it_offers_and_how_to_try(tmp_path: Pat
         ("uvicorn", {}, "api_prot = 1", "api_prot"),
         ("uvicorn", {"CONDUIT_CONFIG": "absent.toml"}, "", "absent.toml"),
         ("uvicorn", {"POLICY": "best"}, "", "best"),
+        ("uvicorn", {"ENVIRONMENT": "production"}, "", "ENVIRONMENT=production: nobody could be let in"),
+        ("conduit serve", {"API_REQUIRE_AUTH": "true"}, "", "conduit keys create"),
         ("uvicorn", {"DATABASE_URL": "mysql://root:hidden@host/x"}, "", "DATABASE_URL"),
     ],
 )

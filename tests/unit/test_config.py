@@ -6,7 +6,7 @@ import pytest
 
 from conduit.api.app import read_environ, read_settings
 from conduit.assemble import assemble
-from conduit.core.config import Settings, make_settings
+from conduit.core.config import Settings, make_settings, parsed_prefixes
 from conduit.core.errors import ConfigurationError
 
 
@@ -61,10 +61,26 @@ def test_files_are_read_where_they_are_named(tmp_path: Path, monkeypatch: pytest
         read_settings({"CONDUIT_CONFIG": "absent.toml"})
 
 
-@pytest.mark.parametrize("asked", [{"API_KEY": "k"}, {"API_REQUIRE_AUTH": "true"}, {"ENVIRONMENT": "production"}])
-def test_who_asks_for_authentication_does_not_get_a_gateway_without_it(asked: dict[str, str]) -> None:
-    with pytest.raises(ConfigurationError, match="no authentication yet"):
-        read_settings(asked)
+def test_the_environment_is_one_of_a_few_in_any_case() -> None:
+    """A slip of the pen must not open what production closes."""
+    assert make_settings(file={}, environ={"ENVIRONMENT": "Production"}).environment == "production"
+    assert "ENVIRONMENT" in refused(ENVIRONMENT="prodcution")
+
+
+@pytest.mark.parametrize("key", ["two words", "t\tab", "schlüssel", " x"])
+def test_a_key_that_no_header_can_carry_is_refused_without_being_repeated(key: str) -> None:
+    said = refused(API_KEY=key)
+    assert "API_KEY" in said
+    assert key.strip() not in said or len(key.strip()) == 1
+
+
+def test_a_key_is_not_shown() -> None:
+    assert "hunter2" not in repr(make_settings(file={}, environ={"API_KEY": "hunter2"}))
+
+
+def test_a_protected_prefix_is_a_path() -> None:
+    assert "'v1/'" in refused(API_PROTECTED_PREFIXES="/metrics, v1/")
+    assert parsed_prefixes("/v1/, /metrics,") == ("/v1/", "/metrics")
 
 
 PROVIDER = {"base_url": "http://127.0.0.1:1/v1"}

@@ -1,0 +1,97 @@
+"""Authentication: who calls, before anything else is done for them."""
+
+from collections.abc import Sequence
+
+from starlette._utils import get_route_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from conduit.api.envelope import problem_of, problem_response
+from conduit.core.errors import KeysUnavailable, Unauthenticated
+from conduit.gateway.keyring import Admitted, Keyring
+
+ALWAYS_OPEN = "/health"
+"""Whoever watches the process must see it, whatever an operator protects."""
+BEARER = b"bearer"
+
+
+class Authentication:
+    """Puts the caller's Key into ``scope["conduit.key"]``: None where nobody is asked for one.
+
+    The path that is looked at is the one that the router looks at, not what a URL looks like: ``root_path`` is taken
+    off, and nothing is decoded or normalised that the router would not.
+    """
+
+    def __init__(self, app: ASGIApp, *, protected_prefixes: Sequence[str]) -> None:
+        self._app = app
+        self._protected = tuple(prefix.rstrip("/") for prefix in protected_prefixes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["conduit.key"] = None
+        if not self._wants_key(scope):
+            await self._app(scope, receive, send)
+            return
+        try:
+            admitted = await _admitted(scope)
+        except (Unauthenticated, KeysUnavailable) as error:
+            problem = problem_of(error)
+            scope["conduit.log"]["code"] = problem.code
+            await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)
+            return
+        if admitted is not None:
+            scope["conduit.key"] = admitted.key
+            scope["conduit.log"]["key"] = admitted.key.id
+            if admitted.remembered:
+                send = _degraded(send)
+        await self._app(scope, receive, send)
+
+    def _wants_key(self, scope: Scope) -> bool:
+        path = get_route_path(scope)
+        if _under(path, ALWAYS_OPEN) or _is_preflight(scope):
+            return False
+        return any(_under(path, prefix) for prefix in self._protected)
+
+
+async def _admitted(scope: Scope) -> Admitted | None:
+    """None when nobody needs a key. Raises Unauthenticated and KeysUnavailable."""
+    keyring: Keyring = scope["app"].state.conduit.keyring
+    if not await keyring.asks():
+        return None
+    return await keyring.admit(_token(scope))
+
+
+def _token(scope: Scope) -> bytes:
+    """Of the one Authorization header. Raises Unauthenticated."""
+    sent: list[bytes] = [value for name, value in scope["headers"] if name == b"authorization"]
+    if not sent:
+        raise Unauthenticated("authentication_required", "send your key as `Authorization: Bearer <key>`")
+    scheme, _, token = sent[0].partition(b" ")
+    token = token.strip(b" ")
+    if len(sent) > 1 or scheme.lower() != BEARER or not token:
+        raise Unauthenticated("invalid_auth_format", "the Authorization header must be one: `Bearer <key>`")
+    return token
+
+
+def _under(path: str, prefix: str) -> bool:
+    """Whole segments: /v1 is above /v1/chat, and not above /v10."""
+    return path == prefix or path.startswith(prefix + "/")
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """A browser asks without a key whether it may send one; nothing but OPTIONS is routed by it."""
+    return scope["method"] == "OPTIONS" and any(
+        name == b"access-control-request-method" for name, _ in scope["headers"]
+    )
+
+
+def _degraded(send: Send) -> Send:
+    """Says that the key could not be looked up, and is believed for now."""
+
+    async def saying(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"].append((b"x-conduit-degraded", b"keys"))
+        await send(message)
+
+    return saying
