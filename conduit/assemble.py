@@ -26,6 +26,8 @@ from conduit.gateway.keyring import Terms as DoorTerms
 from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
 from conduit.observability.logs import LogListener
+from conduit.observability.samples import Samples
+from conduit.observability.vitals import Vitals
 from conduit.providers.discovery import Declared, ProviderSpec
 from conduit.providers.fleet import Fleet, gather_fleet
 from conduit.stores.keys import MemoryKeyStore, SqlKeyStore
@@ -58,6 +60,8 @@ class Conduit:
     started_s: float
     retries: RetryDetector | None = None
     """None: retries are not looked for."""
+    vitals: Vitals | None = None
+    """None: nobody looks at them."""
     _background: tuple[asyncio.Task[None], ...] = ()
 
     async def start(self) -> None:
@@ -65,7 +69,7 @@ class Conduit:
         await self.ledger.open()
         await self.keyring.open()
         await self.follower.catch_up()
-        loops = [self.follower.run()] + ([self.retries.run()] if self.retries else [])
+        loops = [each.run() for each in (self.follower, self.retries, self.vitals) if each is not None]
         self._background = tuple(map(asyncio.create_task, loops))
 
     async def stop(self) -> None:
@@ -84,12 +88,27 @@ class Conduit:
             await self.ledger.close()
 
 
-async def assemble(settings: Settings, environ: Mapping[str, str], *, listener: Listener | None = None) -> Conduit:
-    """Raises ConfigurationError that names the setting."""
+async def assemble(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    listener: Listener | None = None,
+    samples: Samples | None = None,
+) -> Conduit:
+    """`samples` is where vitals are counted. Raises ConfigurationError that names the setting."""
     told = listener or LogListener()
     url = settings.database_url.get_secret_value()
     ledger = SqlLedger(url, listener=lambda loss: told(Degraded("ledger", loss)))
-    return await _assemble(settings, environ, (ledger, SqlPurse(ledger.database), SqlKeyStore(ledger.database)), told)
+    stores = ledger, SqlPurse(ledger.database), SqlKeyStore(ledger.database)
+    conduit = await _assemble(settings, environ, stores, told)
+    if samples is not None:
+        conduit.vitals = Vitals(
+            samples,
+            models=lambda: (model.name for model in conduit.router.catalogue),
+            unavailable=conduit.gateway.unavailable,
+            queued=lambda: ledger.queued,
+        )
+    return conduit
 
 
 async def assemble_demo(*, seed: int) -> Conduit:

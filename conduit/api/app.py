@@ -22,6 +22,7 @@ from conduit.core.config import Settings, make_settings
 from conduit.core.errors import ConduitError, ConfigurationError
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.observability.logs import setup_logs
+from conduit.observability.setup import Telemetry
 
 FILE = "conduit.toml"
 OPEN_DOOR = "whoever reaches the port may use it; set API_KEY, or `conduit keys create NAME`"
@@ -72,7 +73,10 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
     async def lifespan(app: Application) -> AsyncIterator[None]:
         setup_logs(level=settings.log_level, form=settings.log_format)
         try:
-            conduit = app.state.conduit = await assemble(settings, environ)
+            telemetry.start()
+            conduit = app.state.conduit = await assemble(
+                settings, environ, listener=telemetry, samples=telemetry.samples
+            )
             await conduit.start()
             if not await conduit.keyring.asks():
                 structlog.get_logger("conduit").warning("authentication is off", remedy=OPEN_DOOR)
@@ -83,14 +87,19 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
             yield
         finally:
             await conduit.stop()
+            telemetry.stop()
 
     clock = SystemClock()
-    return Application(
+    ids = TimeOrderedIds(clock)
+    telemetry = Telemetry(clock=clock, ids=ids, folder=settings.metrics_folder)
+    app = Application(
         routes=ROUTES,
-        middleware=middleware(settings, clock=clock, ids=TimeOrderedIds(clock)),
+        middleware=middleware(settings, clock=clock, ids=ids, listener=telemetry),
         exception_handlers={ConduitError: answer_error, HTTPException: answer_error},
         lifespan=lifespan,
     )
+    app.state.telemetry = telemetry
+    return app
 
 
 def __getattr__(name: str) -> Application:

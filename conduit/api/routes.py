@@ -30,6 +30,8 @@ from conduit.core.errors import InvalidRequest, LedgerError, NotFound
 from conduit.core.query import Query
 from conduit.gateway.exchange import Ask
 from conduit.gateway.meter import text_of
+from conduit.observability.prometheus import CONTENT_TYPE
+from conduit.observability.setup import Telemetry
 
 RECENT_FOR_SAVINGS = 2000
 MOST_PER_PAGE = 200
@@ -186,6 +188,15 @@ async def startup(request: Request) -> Response:
     return _health(request, {"beliefs": "ok"})
 
 
+async def metrics(request: Request) -> Response:
+    """What Prometheus reads, of all workers."""
+    telemetry: Telemetry = request.app.state.telemetry
+    vitals = _conduit(request).vitals
+    if vitals is not None:
+        vitals.look()
+    return Response(await telemetry.exposition(), media_type=CONTENT_TYPE)
+
+
 def _some(conduit: Conduit) -> str:
     return "ok" if len(conduit.router.catalogue) else "none configured"
 
@@ -212,4 +223,5 @@ ROUTES = [
     Route("/health/live", live),
     Route("/health/ready", ready),
     Route("/health/startup", startup),
+    Route("/metrics", metrics),
 ]

@@ -118,6 +118,9 @@ class Settings(BaseModel):
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto is console on a terminal, else JSON."
     )
+    metrics_folder: str = Field(
+        "", description="Where workers count together for /metrics; empty is a folder of their own in shared memory."
+    )
     providers: dict[str, ProviderTable] = Field(
         {}, description="Servers that speak OpenAI's API (only in conduit.toml)."
     )

@@ -6,6 +6,27 @@ from conduit.core.decision import Decision, Feedback, Outcome
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """A request has come, and will be told of once more when it is `Served`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A request has been answered, or refused, or left by its caller."""
+
+    method: str
+    route: str
+    """The path as it is declared, `{id}` and all; "other" for one that is not."""
+    status: int
+    code: str | None
+    """Of the error that was answered."""
+    duration_s: float
+    away_s: float | None
+    """Of which it waited for models and for the reader; None where no model was asked."""
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     decision: Decision
 
@@ -16,6 +37,8 @@ class Settled:
 
     decision: Decision
     outcome: Outcome
+    away_s: float = 0.0
+    """Seconds that the models and the reader took, and not the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +46,9 @@ class FeedbackGiven:
     feedback: Feedback
     repeated: bool
     """The same thing was said before: nothing was written."""
+    source: str = "caller"
+    kinds: tuple[str, ...] = ()
+    """Names of the signals that were given now; none for the other side of a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +84,23 @@ class NotJudged:
 
 
 @dataclass(frozen=True, slots=True)
+class Followed:
+    """The follower has read what it found in the ledger."""
+
+    position: int
+    """Of the last observation folded."""
+    caught_up: bool
+    """Whether all that there was is folded."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheAsked:
+    """An answer was looked for in a cache."""
+
+    hit: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Degraded:
     """Something works less well than it should. `what` is a stable name, `why` holds no text of a caller's."""
 
@@ -65,4 +108,20 @@ class Degraded:
     why: str
 
 
-Event = Decided | Settled | FeedbackGiven | FeedbackCapped | Judged | NotJudged | Degraded
+Event = (
+    Arrived
+    | Served
+    | Decided
+    | Settled
+    | FeedbackGiven
+    | FeedbackCapped
+    | Judged
+    | NotJudged
+    | Followed
+    | CacheAsked
+    | Degraded
+)
+
+
+def nobody(_event: Event, /) -> None:
+    """Listens to nothing."""

@@ -101,6 +101,10 @@ class Gateway:
         frames = self._frames(exchange, first, rest, hearing=self._hear(exchange, ask))
         return Stream(frames, exchange.decision, exchange.model, len(exchange.attempts))
 
+    def unavailable(self) -> Mapping[str, str]:
+        """Model -> why nobody is sent there now."""
+        return self._breaker.unavailable()
+
     # -------------------------------------------------------------- the steps
 
     def _begin(self, ask: Ask) -> Exchange:
@@ -119,7 +123,11 @@ class Gateway:
         async def ask_one(name: str) -> T:
             model = self._router.catalogue[name]
             call = Call(model, ask.body, self._timeout_s, ask.headers)
-            return await how(self._providers[model.provider], call)
+            asked_s = self._clock.elapsed_s()
+            try:
+                return await how(self._providers[model.provider], call)
+            finally:
+                exchange.models_s += self._clock.elapsed_s() - asked_s
 
         models = (exchange.decision.model, *exchange.decision.alternatives)[: self._attempts]
         try:
@@ -151,7 +159,9 @@ class Gateway:
                         handed_s = self._clock.elapsed_s()
                         yield frame.raw
                         exchange.reader_s += self._clock.elapsed_s() - handed_s
+                    awaited_s = self._clock.elapsed_s()
                     frame = await anext(rest, None)
+                    exchange.models_s += self._clock.elapsed_s() - awaited_s
             status = Status.ANSWERED
             self._breaker.answered(exchange.model)
         except UpstreamError as error:
@@ -178,7 +188,7 @@ class Gateway:
         outcome = exchange.outcome(status, self._router.catalogue)
         exchange.settled = self._ledger.append(outcome, *lessons_of_outcome(exchange.decision, outcome))
         exchange.settled.add_done_callback(_looked_at)
-        self._listener(Settled(exchange.decision, outcome))
+        self._listener(Settled(exchange.decision, outcome, away_s=exchange.away_s))
         return outcome
 
     async def _durable(self, exchange: Exchange) -> bool:

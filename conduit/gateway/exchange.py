@@ -38,6 +38,8 @@ class Exchange:
     first_byte_s: float | None = None
     reader_s: float = 0.0
     """Spent by the caller on reading: not the model's time."""
+    models_s: float = 0.0
+    """Spent on waiting for models."""
     settled: Future[None] | None = None
     """Done when the outcome is in the ledger."""
 
@@ -72,6 +74,11 @@ class Exchange:
             first_byte_s=self.first_byte_s,
             response_id=meter.response_id,
         )
+
+    @property
+    def away_s(self) -> float:
+        """What of all the time was not the gateway's own."""
+        return self.models_s + self.reader_s
 
     def _answer_latency_s(self) -> float:
         """Of the model that answered, without the failed ones before it: that is what its latency teaches."""

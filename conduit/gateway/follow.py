@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from conduit.core.events import Degraded
+from conduit.core.events import Degraded, Followed
 from conduit.core.protocols import Ledger, Listener
 from conduit.core.router import Router
 
@@ -37,6 +37,7 @@ class Follower:
         while True:
             try:
                 read = await self._step()
+                self._listener(Followed(self.position, caught_up=read < AT_ONCE))
             except Exception as error:  # noqa: BLE001  a loop in the background: without it nothing more is ever learned
                 self._listener(Degraded("follower", type(error).__name__))
                 read = 0

@@ -45,13 +45,17 @@ class Settler:
             raise NotFound("response", name, param="response_id")
         earlier = signals_of(record)
         if record.feedback is not None and said_by(source, earlier) == said:
-            self._listener(FeedbackGiven(record.feedback, repeated=True))
+            self._listener(FeedbackGiven(record.feedback, repeated=True, source=source))
             return record.feedback
         signals = replaced(source, earlier, said)
         changes = {record.decision.id: (record, signals)}
         if source == "caller":
             changes = await compared(self._ledger, record, signals)
-        return await self._write([(each, self._revision(each, new)) for each, new in changes.values()])
+        given = await self._write([(each, self._revision(each, new)) for each, new in changes.values()])
+        for feedback in given:
+            kinds = tuple(said) if feedback is given[0] else ()
+            self._listener(FeedbackGiven(feedback, repeated=False, source=source, kinds=kinds))
+        return given[0]
 
     def _revision(self, record: Record, signals: dict[str, object]) -> Feedback:
         model = credited(record.decision, record.outcome)
@@ -69,7 +73,7 @@ class Settler:
             lessons=lessons,
         )
 
-    async def _write(self, revisions: list[tuple[Record, Feedback]]) -> Feedback:
+    async def _write(self, revisions: list[tuple[Record, Feedback]]) -> list[Feedback]:
         """All in one transaction; the first is the one that was asked for."""
         feedback, caps = await self._allowance.cut(revisions, self._clock.now_s())
         lessons = chain.from_iterable(
@@ -77,6 +81,4 @@ class Settler:
             for (record, _), given in zip(revisions, feedback, strict=True)
         )
         await self._ledger.append(*caps, *feedback, *lessons, power_safe=True)
-        for given in feedback:
-            self._listener(FeedbackGiven(given, repeated=False))
-        return feedback[0]
+        return feedback

@@ -36,6 +36,11 @@ class SqlLedger:
         return self._writer.append(entries, power_safe=power_safe)
 
     @property
+    def queued(self) -> int:
+        """Entries that wait to be written."""
+        return self._writer.queued
+
+    @property
     def database(self) -> Database:
         """For others who keep something beside the ledger: it is open while the ledger is."""
         return self._database

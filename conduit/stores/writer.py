@@ -73,7 +73,7 @@ class Writer:
         self._capacity = capacity
         self._batch = batch
         self._queue: deque[Append] = deque()
-        self._queued = 0
+        self.queued = 0
         self._wake = Event()
         self._task: Task[None] | None = None
         self._closing = False
@@ -87,11 +87,11 @@ class Writer:
         receipt = Receipt(loop=get_running_loop(), listener=self._listener)
         if self._task is None or self._closing:
             receipt.fail(LedgerUnavailable("the ledger is not open"))
-        elif self._queued + len(entries) > self._capacity:
+        elif self.queued + len(entries) > self._capacity:
             receipt.fail(LedgerUnavailable("the ledger's queue is full: the database is too slow or away"))
         else:
             self._queue.append(Append(entries, power_safe, receipt))
-            self._queued += len(entries)
+            self.queued += len(entries)
             self._wake.set()
         return receipt
 
@@ -116,7 +116,7 @@ class Writer:
         while self._queue and (not taken or size + len(self._queue[0].entries) <= self._batch):
             taken.append(self._queue.popleft())
             size += len(taken[-1].entries)
-        self._queued -= size
+        self.queued -= size
         return taken
 
     async def _settle(self, batch: Sequence[Append]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
-from tests.support.gateway import Command, GatewayProcess, until
+from tests.support.gateway import Command, GatewayProcess, children, until
 
 WORKERS = 4
 
@@ -70,7 +70,7 @@ def test_a_wrong_setting_stops_it_and_is_named(
 def test_four_workers_start_on_one_fresh_file_and_agree(tmp_path: Path) -> None:
     """Whichever answers, /v1/stats is the same, and the beliefs are."""
     with GatewayProcess(tmp_path, workers=WORKERS, env={"SANDBOX_TIME_SCALE": "0"}) as gateway:
-        workers = until(lambda: found if len(found := _children(gateway.pid)) == WORKERS else [])
+        workers = until(lambda: found if len(found := children(gateway.pid)) == WORKERS else [])
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda i: _ask_and_rate(gateway, i), range(40)))
         stats, beliefs = [], []
@@ -106,12 +106,6 @@ def _beliefs(gateway: GatewayProcess) -> dict[str, float]:
 
     until(settled)
     return seen[-1]
-
-
-def _children(pid: int) -> list[int]:
-    """Worker processes of a uvicorn that has several; its resource tracker is none."""
-    pids = [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
-    return [p for p in pids if b"resource_tracker" not in Path(f"/proc/{p}/cmdline").read_bytes()]
 
 
 @contextmanager

@@ -266,6 +266,12 @@ def declared(base_url: str, models: Mapping[str, float], *, more: str = "") -> s
     return f'{more}\n[providers.fake]\nbase_url = "{base_url}"\napi_key_env = "FAKE_KEY"\n{tables}'
 
 
+def children(pid: int) -> list[int]:
+    """Worker processes of a uvicorn that has several; its resource tracker is none."""
+    pids = [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    return [p for p in pids if b"resource_tracker" not in Path(f"/proc/{p}/cmdline").read_bytes()]
+
+
 def free_port() -> int:
     for port in random.SystemRandom().sample(PORTS, 100):
         with socket.socket() as probe:

@@ -10,11 +10,13 @@ from conduit.api.routes import ROUTES
 from conduit.cli import app
 from conduit.core.config import Settings
 from conduit.core.config_reference import env_lines, reference_rows
+from conduit.observability.metrics import reference_rows as metric_rows
 from conduit.providers.known import KNOWN_SERVERS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
 ENV_EXAMPLE = (ROOT / ".env.example").read_text()
+METRICS = (ROOT / "docs/metrics.md").read_text()
 HTTP_API = (ROOT / "docs/http-api.md").read_text()
 README = (ROOT / "README.md").read_text()
 
@@ -44,6 +46,15 @@ def attributes_read(path: Path, of: str) -> set[str]:
 def test_every_setting_is_read_by_something() -> None:
     entrances = [*(ROOT / "conduit/api").glob("*.py"), ROOT / "conduit/cli.py", ROOT / "conduit/assemble.py"]
     assert set(Settings.model_fields) <= set().union(*(attributes_read(path, "settings") for path in entrances))
+
+
+@pytest.mark.parametrize("row", metric_rows())
+def test_every_metric_is_in_the_reference(row: str) -> None:
+    assert row in METRICS
+
+
+def test_the_reference_names_no_metric_that_is_not_declared() -> None:
+    assert len(re.findall(r"^\| `\w+` \| `[\w.]+` \|", METRICS, re.MULTILINE)) == len(metric_rows())
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda r: r.path)

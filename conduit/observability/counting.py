@@ -1,0 +1,152 @@
+"""Events -> numbers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from conduit.core.decision import Attempt, Decision, Outcome, Status
+from conduit.core.events import (
+    Arrived,
+    CacheAsked,
+    Decided,
+    Degraded,
+    Event,
+    FeedbackCapped,
+    FeedbackGiven,
+    Followed,
+    Judged,
+    NotJudged,
+    Served,
+    Settled,
+)
+from conduit.core.protocols import Clock
+from conduit.observability import metrics as m
+from conduit.observability.current import CURRENT
+from conduit.observability.samples import Samples
+
+NOBODY = "none"
+"""The key of who has none."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+CHAT = "chat"
+
+
+class CountingListener:
+    """About ten microseconds a request of five candidates."""
+
+    def __init__(self, samples: Samples, clock: Clock) -> None:
+        self._samples, self._clock = samples, clock
+        self._ears: Mapping[type, Callable[[Any], None]] = {
+            Arrived: self._arrived,
+            Served: self._served,
+            Decided: self._decided,
+            Settled: self._settled,
+            FeedbackGiven: self._feedback,
+            FeedbackCapped: lambda e: samples.add(m.CAPPED, (e.model,)),
+            Judged: self._judged,
+            NotJudged: lambda e: samples.add(m.NOT_JUDGED, (e.why,)),
+            Followed: self._followed,
+            CacheAsked: lambda e: samples.add(m.CACHE_HITS if e.hit else m.CACHE_MISSES),
+            Degraded: lambda e: samples.add(m.DEGRADED, (e.what,)),
+        }
+
+    def __call__(self, event: Event, /) -> None:
+        ear = self._ears.get(type(event))
+        if ear is not None:
+            ear(event)
+
+    # -------------------------------------------------------------- requests
+
+    def _arrived(self, _event: Arrived) -> None:
+        self._samples.add(m.IN_FLIGHT)
+
+    def _served(self, event: Served) -> None:
+        add, observe = self._samples.add, self._samples.observe
+        status, route = str(event.status), event.route
+        method = event.method if event.method in METHODS else m.OTHER
+        add(m.IN_FLIGHT, (), -1.0)
+        add(m.REQUESTS, (route, status, event.key_id or NOBODY))
+        observe(m.HTTP_DURATION, (method, route, status), event.duration_s)
+        if event.code is not None:
+            add(m.ERRORS, (route, event.code))
+        if event.away_s is not None:
+            observe(m.OVERHEAD, (route,), max(event.duration_s - event.away_s, 0.0))
+
+    # -------------------------------------------------------------- decisions
+
+    def _decided(self, event: Decided) -> None:
+        decision, samples = event.decision, self._samples
+        routed = "true" if decision.routed else "false"
+        samples.add(m.DECISIONS, (decision.model, decision.domain, routed))
+        samples.put(m.PRICE, (), decision.shadow_price)
+        if not decision.routed:
+            return
+        samples.observe(m.CONFIDENCE, (decision.model,), decision.propensity)
+        if decision.candidates[0].model != decision.model:
+            samples.add(m.EXPLORED)
+        for candidate in decision.candidates:
+            label = (candidate.model,)
+            samples.observe(m.PROBABILITY, label, candidate.probability)
+            samples.observe(m.QUALITY, label, candidate.quality)
+            samples.observe(m.QUALITY_SD, label, candidate.quality_sd)
+        for model in decision.removed:
+            samples.add(m.REMOVED, (model,))
+
+    # -------------------------------------------------------------- answers
+
+    def _settled(self, event: Settled) -> None:
+        outcome = event.outcome
+        current = CURRENT.get()
+        if current is not None:
+            current.away_s = (current.away_s or 0.0) + event.away_s
+        self._samples.add(m.OUTCOMES, (outcome.model, outcome.status, event.decision.key_id or NOBODY))
+        for attempt in outcome.attempts:
+            self._attempt(attempt)
+        if outcome.status is Status.ANSWERED and outcome.model != event.decision.model:
+            self._samples.add(m.FALLBACKS, (event.decision.model,))
+        if outcome.output_tokens is not None:
+            self._used(event.decision, outcome)
+        if outcome.status is Status.ANSWERED:
+            self._answered(outcome)
+
+    def _attempt(self, attempt: Attempt) -> None:
+        self._samples.observe(m.OPERATION_DURATION, (CHAT, attempt.model, attempt.error or ""), attempt.latency_s)
+        if attempt.error is not None:
+            self._samples.add(m.FAILED_ATTEMPTS, (attempt.model, attempt.error))
+
+    def _used(self, decision: Decision, outcome: Outcome) -> None:
+        samples, model, key = self._samples, outcome.model, decision.key_id or NOBODY
+        for kind, count in (("input", outcome.input_tokens or 0), ("output", outcome.output_tokens or 0)):
+            samples.add(m.TOKENS_USED, (model, key, kind), count)
+            samples.observe(m.TOKEN_USAGE, (CHAT, model, kind), count)
+        if outcome.cost_usd is None:
+            samples.add(m.UNPRICED, (model,))
+        else:
+            samples.add(m.SPENT, (model, key), outcome.cost_usd)
+            samples.observe(m.ROUTING_COST, (model,), outcome.cost_usd)
+
+    def _answered(self, outcome: Outcome) -> None:
+        samples, label = self._samples, (CHAT, outcome.model)
+        samples.observe(m.ROUTING_LATENCY, (outcome.model,), outcome.latency_s * 1e3)
+        total_s = outcome.latency_s + sum(a.latency_s for a in outcome.attempts[:-1])
+        samples.observe(m.SERVER_DURATION, label, total_s)
+        if outcome.first_byte_s is not None:
+            samples.observe(m.FIRST_TOKEN, label, outcome.first_byte_s)
+
+    # -------------------------------------------------------------- learning
+
+    def _feedback(self, event: FeedbackGiven) -> None:
+        if event.repeated:
+            self._samples.add(m.REPEATED)
+            return
+        for kind in event.kinds:
+            self._samples.add(m.FEEDBACK, (kind, event.source))
+        if event.feedback.model is not None:
+            self._samples.observe(m.REWARD, (event.feedback.model,), event.feedback.quality)
+
+    def _judged(self, event: Judged) -> None:
+        self._samples.add(m.JUDGED, (event.model,))
+        self._samples.add(m.JUDGE_SPENT, (), event.cost_usd)
+
+    def _followed(self, event: Followed) -> None:
+        self._samples.put(m.POSITION, (), event.position)
+        if event.caught_up:
+            self._samples.put(m.CAUGHT_UP, (), self._clock.now_s())
