@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from secrets import token_hex
+from secrets import token_bytes, token_hex
+from typing import TypeVar
 
 from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, Catalogue, Model, Price
 from conduit.core.config import ModelTable, ProviderTable, Settings, make_settings
@@ -23,6 +24,7 @@ from conduit.gateway.follow import Follower
 from conduit.gateway.judge import Judge, Terms, own_answers
 from conduit.gateway.keyring import Keyring
 from conduit.gateway.keyring import Terms as DoorTerms
+from conduit.gateway.locksmith import Locksmith
 from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
 from conduit.observability.logs import LogListener
@@ -36,6 +38,7 @@ from conduit.stores.purse import MemoryPurse, SqlPurse
 from conduit.stores.sql import SqlLedger
 
 Stores = tuple[Ledger, Purse, KeyStore]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ class Conduit:
     follower: Follower
     judge: Judge | None
     keyring: Keyring
+    locksmith: Locksmith
     clock: Clock
     preferences: Preferences
     """Of requests that name none."""
@@ -109,6 +113,17 @@ async def assemble(
             queued=lambda: ledger.queued,
         )
     return conduit
+
+
+async def with_locksmith(settings: Settings, work: Callable[[Locksmith], Awaitable[T]]) -> T:
+    """`work` with the keys of the database, and nothing else started."""
+    ledger, clock = SqlLedger(settings.database_url.get_secret_value()), SystemClock()
+    await ledger.open()
+    try:
+        keys = SqlKeyStore(ledger.database)
+        return await work(Locksmith(keys, clock=clock, ids=TimeOrderedIds(clock), random=token_bytes))
+    finally:
+        await ledger.close()
 
 
 async def assemble_demo(*, seed: int) -> Conduit:
@@ -203,6 +218,7 @@ def put_together(
         follower=Follower(ledger=ledger, router=router, listener=listener, interval_s=settings.follow_interval_s),
         judge=judge,
         keyring=Keyring(keys, _door(settings), clock=clock, listener=listener),
+        locksmith=Locksmith(keys, clock=clock, ids=ids, random=token_bytes),
         clock=clock,
         preferences=Preferences.preset(settings.preferences),
         baseline=_baseline(settings.baseline_model, catalogue),

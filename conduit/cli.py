@@ -103,6 +103,54 @@ def demo(
     run_demo(seconds=seconds, seed=seed)
 
 
+keys = typer.Typer(no_args_is_help=True, help="Keys of callers: make, list, rotate and revoke them.")
+app.add_typer(keys, name="keys")
+NAMED = typer.Argument(help="Its name, or its id.")
+
+
+@keys.command("create")
+def create_key(
+    name: str = typer.Argument(help="Letters, digits, '.', '_', '-'; it stays when the secret is replaced."),
+    scope: list[str] = typer.Option([], help="complete, feedback, read or admin; without any the first three."),
+    expires: str | None = typer.Option(None, help="How long it is good: 90s, 15m, 12h, 30d; for ever by default."),
+    requests_per_minute: int | None = typer.Option(None, min=1, max=2**31 - 1, help="In place of API_RATE_LIMIT."),
+    tokens_per_minute: int | None = typer.Option(None, min=1, max=2**31 - 1, help="Tokens, in and out."),
+    concurrent: int | None = typer.Option(None, min=1, max=2**31 - 1, help="Requests at once."),
+) -> None:
+    """Make a key; its secret is shown once, on standard output."""
+    from conduit.api.key_commands import create
+    from conduit.core.keys import Limits
+
+    create(name, scopes=scope, expires=expires, limits=Limits(requests_per_minute, tokens_per_minute, concurrent))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Show every key there ever was, and what it may do."""
+    from conduit.api.key_commands import show
+
+    show()
+
+
+@keys.command("rotate")
+def rotate_key(
+    name: str = NAMED,
+    overlap: str = typer.Option("1d", help="How long the old secret stays good: 0s, 15m, 12h, 30d."),
+) -> None:
+    """Give a key a new secret, which is shown once, on standard output."""
+    from conduit.api.key_commands import rotate
+
+    rotate(name, overlap=overlap)
+
+
+@keys.command("revoke")
+def revoke_key(name: str = NAMED) -> None:
+    """Let a key open nothing any more, on every worker within two seconds."""
+    from conduit.api.key_commands import revoke
+
+    revoke(name)
+
+
 def main() -> None:
     """Errors of ours are one line, not a traceback."""
     try:

@@ -54,7 +54,12 @@ def parsed(model: type[M], data: Any, *, under: str = "") -> M:
 
 
 def chat_ask(
-    data: dict[str, Any], *, default: Preferences, headers: dict[str, str], session_id: str | None = None
+    data: dict[str, Any],
+    *,
+    default: Preferences,
+    headers: dict[str, str],
+    session_id: str | None = None,
+    key_id: str | None = None,
 ) -> Ask:
     """A chat request: what we need of it is checked, the rest is the provider's business."""
     extension = parsed(Extension, data.pop("conduit", None) or {}, under="conduit")
@@ -69,6 +74,7 @@ def chat_ask(
         max_output_tokens=_most_tokens(data),
         requirements=extension.required(_needs(data, images=images)),
         preferences=extension.wanted(default),
+        key_id=key_id,
         user_id=data["user"] if isinstance(data.get("user"), str) else None,
         session_id=extension.session_id or session_id,
     )

@@ -9,7 +9,9 @@ from starlette.routing import Route
 
 from conduit.api.body import chat_ask, json_object, parsed, sent_on, session_of, wants_stream
 from conduit.api.envelope import json_response
+from conduit.api.key_routes import KEY_ROUTES
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
+from conduit.api.scopes import caller_id, needs, owner
 from conduit.api.views import (
     complete_view,
     decision_headers,
@@ -27,6 +29,7 @@ from conduit.assemble import Conduit
 from conduit.bench.estimators import savings
 from conduit.core.decision import Decision, Outcome
 from conduit.core.errors import InvalidRequest, LedgerError, NotFound
+from conduit.core.keys import COMPLETE, FEEDBACK, READ
 from conduit.core.query import Query
 from conduit.gateway.exchange import Ask
 from conduit.gateway.meter import text_of
@@ -50,7 +53,13 @@ async def chat(request: Request) -> Response:
     conduit = _conduit(request)
     data = await json_object(request)
     stream = wants_stream(data)
-    ask = chat_ask(data, default=conduit.preferences, headers=sent_on(request), session_id=session_of(request))
+    ask = chat_ask(
+        data,
+        default=conduit.preferences,
+        headers=sent_on(request),
+        session_id=session_of(request),
+        key_id=caller_id(request),
+    )
     if stream:
         return await _streamed(request, ask)
     done = await conduit.gateway.complete(ask)
@@ -94,6 +103,7 @@ def _query(wanted: RouteIn, request: Request, needs: frozenset[str] = frozenset(
         text=wanted.prompt,
         requirements=wanted.required(needs),
         preferences=wanted.wanted(_conduit(request).preferences),
+        key_id=caller_id(request),
         user_id=wanted.user_id,
         session_id=wanted.session_id or session_of(request),
     )
@@ -119,7 +129,7 @@ def _note(request: Request, decision: Decision, outcome: Outcome | None, *, mode
 async def feedback(request: Request) -> Response:
     said = parsed(FeedbackIn, await json_object(request))
     conduit = _conduit(request)
-    settled = await conduit.settler.settle(said.response_id, said.signals())
+    settled = await conduit.settler.settle(said.response_id, said.signals(), key_id=owner(request))
     conduit.follower.wake()
     return json_response(feedback_view(settled), headers=feedback_headers(settled))
 
@@ -146,13 +156,14 @@ async def stats(request: Request) -> Response:
 
 async def decisions(request: Request) -> Response:
     limit = _limit(request.query_params.get("limit", "50"))
-    found = await _conduit(request).ledger.recent(limit=limit, before=request.query_params.get("before"))
+    before = request.query_params.get("before")
+    found = await _conduit(request).ledger.recent(limit=limit, before=before, key_id=owner(request))
     return json_response(decisions_view(found, limit=limit))
 
 
 async def decision(request: Request) -> Response:
     name = request.path_params["id"]
-    record = await _conduit(request).ledger.find(name)
+    record = await _conduit(request).ledger.find(name, key_id=owner(request))
     if record is None:
         raise NotFound("decision", name, param="id")
     return json_response(record_view(record))
@@ -212,16 +223,17 @@ def _health(request: Request, checks: dict[str, str]) -> Response:
 
 
 ROUTES = [
-    Route("/v1/chat/completions", chat, methods=["POST"]),
-    Route("/v1/complete", complete, methods=["POST"]),
-    Route("/v1/route", route, methods=["POST"]),
-    Route("/v1/feedback", feedback, methods=["POST"]),
-    Route("/v1/models", models),
-    Route("/v1/stats", stats),
-    Route("/v1/decisions", decisions),
-    Route("/v1/decisions/{id}", decision),
+    Route("/v1/chat/completions", needs(COMPLETE, chat), methods=["POST"]),
+    Route("/v1/complete", needs(COMPLETE, complete), methods=["POST"]),
+    Route("/v1/route", needs(COMPLETE, route), methods=["POST"]),
+    Route("/v1/feedback", needs(FEEDBACK, feedback), methods=["POST"]),
+    Route("/v1/models", needs(COMPLETE, models)),
+    Route("/v1/stats", needs(READ, stats)),
+    Route("/v1/decisions", needs(READ, decisions)),
+    Route("/v1/decisions/{id}", needs(READ, decision)),
     Route("/health/live", live),
     Route("/health/ready", ready),
     Route("/health/startup", startup),
     Route("/metrics", metrics),
+    *KEY_ROUTES,
 ]

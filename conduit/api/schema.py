@@ -4,11 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from conduit.core.keys import Limits
 from conduit.core.query import Preferences, Requirements
 
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=200)]
+Count = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 _INPUT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
@@ -116,3 +118,35 @@ class FeedbackIn(BaseModel):
 
     def signals(self) -> dict[str, object]:
         return self.model_dump(exclude={"response_id"}, exclude_none=True)
+
+
+class LimitsIn(BaseModel):
+    """What is left out is as the gateway's settings say."""
+
+    model_config = _INPUT
+
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    concurrent: Count | None = None
+
+    def limits(self) -> Limits:
+        return Limits(self.requests_per_minute, self.tokens_per_minute, self.concurrent)
+
+
+class KeyIn(BaseModel):
+    """A key to be made."""
+
+    model_config = _INPUT
+
+    name: Name
+    scopes: Annotated[list[Name], Field(max_length=20)] | None = None
+    expires_in_s: Finite | None = None
+    limits: LimitsIn = LimitsIn()
+
+
+class RotateIn(BaseModel):
+    """How long the old secret stays good."""
+
+    model_config = _INPUT
+
+    overlap_s: Finite = 86400.0

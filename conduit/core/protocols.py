@@ -165,12 +165,12 @@ class Ledger(Protocol):
         that cannot be kept at all."""
         ...
 
-    async def find(self, name: str) -> Record | None:
-        """By decision id, or by the provider's id of the answer."""
+    async def find(self, name: str, *, key_id: str | None = None) -> Record | None:
+        """By decision id, or by the provider's id of the answer; with `key_id` among the decisions of that key only."""
         ...
 
-    async def recent(self, *, limit: int, before: str | None = None) -> Sequence[Record]:
-        """The newest first; `before` is a decision id, from which to go on."""
+    async def recent(self, *, limit: int, before: str | None = None, key_id: str | None = None) -> Sequence[Record]:
+        """The newest first; `before` is a decision id, from which to go on; `key_id` as above."""
         ...
 
     async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:

@@ -63,7 +63,7 @@ def _expected(record: Record) -> float:
 
 
 async def _rival(ledger: Ledger, name: str, decision: Decision) -> Record:
-    loser = await ledger.find(name)
+    loser = await ledger.find(name, key_id=decision.key_id)
     if loser is None or loser.decision.key_id != decision.key_id:
         raise NotFound("response", name, param="preferred_over")
     if loser.decision.id == decision.id:

@@ -26,21 +26,23 @@ class Settler:
         self._ledger, self._clock, self._ids, self._listener = ledger, clock, ids, listener
         self._allowance = Allowance(ledger=ledger, listener=listener, weight_per_hour=weight_per_hour)
 
-    async def settle(self, name: str, signals: Mapping[str, object], *, source: Source = "caller") -> Feedback:
-        """`name` is a decision's id or the provider's id of the answer.
+    async def settle(
+        self, name: str, signals: Mapping[str, object], *, source: Source = "caller", key_id: str | None = None
+    ) -> Feedback:
+        """`name` is a decision's id or the provider's id of the answer; with `key_id` it must be that key's.
 
         Raises InvalidRequest when `signals` hold nothing that tells quality, NotFound, LedgerUnavailable.
         """
         check(source, signals)
         for _ in range(TRIES):
             try:
-                return await self._once(name, signals, source)
+                return await self._once(name, signals, source, key_id)
             except LedgerConflict:
                 continue
         raise LedgerConflict(f"{TRIES} others judged this answer at the same time; send it again")
 
-    async def _once(self, name: str, said: Mapping[str, object], source: Source) -> Feedback:
-        record = await self._ledger.find(name)
+    async def _once(self, name: str, said: Mapping[str, object], source: Source, key_id: str | None) -> Feedback:
+        record = await self._ledger.find(name, key_id=key_id)
         if record is None:
             raise NotFound("response", name, param="response_id")
         earlier = signals_of(record)

@@ -57,13 +57,18 @@ class MemoryLedger:
         counted = [f for f in given.values() if (f.key_id, f.model) == (key_id, model) and f.time_s > since_s]
         return sum((f.weight for f in counted), 0.0)
 
-    async def find(self, name: str) -> Record | None:
-        known = [name] if name in self._decisions else [i for i in self._answers.get(name, ()) if i in self._decisions]
-        return self._record(max(known)) if known else None
+    async def find(self, name: str, *, key_id: str | None = None) -> Record | None:
+        known = [i for i in (name, *self._answers.get(name, ())) if self._owned(i, key_id)]
+        return self._record(name if name in known else max(known)) if known else None
 
-    async def recent(self, *, limit: int, before: str | None = None) -> Sequence[Record]:
+    async def recent(self, *, limit: int, before: str | None = None, key_id: str | None = None) -> Sequence[Record]:
         end = len(self._ids) if before is None else bisect_left(self._ids, before)
-        return [self._record(name) for name in reversed(self._ids[max(0, end - limit) : end])]
+        newest = (name for name in reversed(self._ids[:end]) if self._owned(name, key_id))
+        return [self._record(name) for name in islice(newest, limit)]
+
+    def _owned(self, name: str, key_id: str | None) -> bool:
+        decision = self._decisions.get(name)
+        return decision is not None and key_id in {None, decision.key_id}
 
     async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
         numbered = enumerate(islice(self._observations, after, None), after + 1)

@@ -78,19 +78,23 @@ def write(connection: Connection, entries: Iterable[Entry | Cap]) -> None:
     _hold(connection, caps)
 
 
-def find(connection: Connection, name: str) -> Record | None:
-    name = rows.text(name)
-    return _one(connection, _records.where(decisions.c.id == name)) or _one(
+def find(connection: Connection, name: str, key_id: str | None) -> Record | None:
+    name, records = rows.text(name), _of_key(_records, key_id)
+    return _one(connection, records.where(decisions.c.id == name)) or _one(
         connection,
-        _records.where(outcomes.c.response_id == name).order_by(decisions.c.id.desc()).limit(1),
+        records.where(outcomes.c.response_id == name).order_by(decisions.c.id.desc()).limit(1),
     )
 
 
-def recent(connection: Connection, limit: int, before: str | None) -> Sequence[Record]:
-    statement = _records.order_by(decisions.c.id.desc()).limit(limit)
+def recent(connection: Connection, limit: int, before: str | None, key_id: str | None) -> Sequence[Record]:
+    statement = _of_key(_records, key_id).order_by(decisions.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(decisions.c.id < rows.text(before))
     return [_record(row) for row in connection.execute(statement)]
+
+
+def _of_key(statement: Select[Any], key_id: str | None) -> Select[Any]:
+    return statement if key_id is None else statement.where(decisions.c.key_id == rows.text(key_id))
 
 
 def observed(connection: Connection, after: int, limit: int) -> Sequence[tuple[int, Observation]]:

@@ -45,11 +45,11 @@ class SqlLedger:
         """For others who keep something beside the ledger: it is open while the ledger is."""
         return self._database
 
-    async def find(self, name: str) -> Record | None:
-        return await self._read(partial(queries.find, name=name))
+    async def find(self, name: str, *, key_id: str | None = None) -> Record | None:
+        return await self._read(partial(queries.find, name=name, key_id=key_id))
 
-    async def recent(self, *, limit: int, before: str | None = None) -> Sequence[Record]:
-        return await self._read(partial(queries.recent, limit=limit, before=before))
+    async def recent(self, *, limit: int, before: str | None = None, key_id: str | None = None) -> Sequence[Record]:
+        return await self._read(partial(queries.recent, limit=limit, before=before, key_id=key_id))
 
     async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
         return await self._read(partial(queries.observed, after=after, limit=limit))

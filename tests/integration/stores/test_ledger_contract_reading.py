@@ -45,6 +45,29 @@ async def test_an_outcome_without_its_decision_is_not_a_record(ledger: Ledger) -
     assert await ledger.observations(after=0, limit=5) == []
 
 
+async def test_a_key_finds_its_own_and_nobody_elses(ledger: Ledger) -> None:
+    """Not even when two answers have one name."""
+    await ledger.append(decision(1, key_id="key_1"), outcome(1, response_id="same"))
+    await ledger.append(decision(2, key_id="key_2"), outcome(2, response_id="same"))
+    await ledger.append(decision(3, key_id=None), outcome(3, response_id="other"))
+    for number in (1, 2):
+        for sought in (name(number), "same"):
+            record = await ledger.find(sought, key_id=f"key_{number}")
+            assert record is not None
+            assert record.decision.id == name(number)
+    for sought in (name(1), name(3), "other"):
+        assert await ledger.find(sought, key_id="key_2") is None
+
+
+async def test_recent_pages_through_one_keys_own(ledger: Ledger) -> None:
+    await ledger.append(*(decision(number, key_id=f"key_{number % 2}") for number in range(1, 8)))
+    first = await ledger.recent(limit=2, key_id="key_0")
+    assert [record.decision.id for record in first] == [name(6), name(4)]
+    rest = await ledger.recent(limit=2, before=name(4), key_id="key_0")
+    assert [record.decision.id for record in rest] == [name(2)]
+    assert await ledger.recent(limit=2, key_id="nobody") == []
+
+
 # ------------------------------------------------------------------ reading on
 
 
