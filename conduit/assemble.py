@@ -37,6 +37,7 @@ from conduit.stores.memory import MemoryLedger
 from conduit.stores.purse import MemoryPurse, SqlPurse
 from conduit.stores.sql import SqlLedger
 
+DAY_S = 86400.0
 Stores = tuple[Ledger, Purse, KeyStore]
 T = TypeVar("T")
 
@@ -191,7 +192,10 @@ def put_together(
 ) -> Conduit:
     """Everything that is ours, around what is not."""
     (ledger, purse, keys), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
-    router = Router(catalogue, policy=settings.policy, seed=settings.seed, clock=clock, ids=ids)
+    half_life_s = settings.half_life_days * DAY_S
+    router = Router(
+        catalogue, policy=settings.policy, seed=settings.seed, clock=clock, ids=ids, half_life_s=half_life_s
+    )
     breaker = Breaker(clock)
     settler = Settler(
         ledger=ledger, clock=clock, ids=ids, listener=listener, weight_per_hour=settings.feedback_weight_per_hour

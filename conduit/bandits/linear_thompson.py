@@ -7,6 +7,8 @@ from. The paper's v = R sqrt(9 d ln(t/delta)) serves its bound and is too wide t
 makes it the posterior of a Gaussian outcome, and R = 1/2 holds for every outcome in [0, 1].
 """
 
+import math
+
 from conduit.bandits.linear_policy import LinearPolicy
 from conduit.bandits.policy import Distribution, Menu, Vector
 from conduit.bandits.propensity import best_probability, with_floor
@@ -15,8 +17,8 @@ from conduit.bandits.propensity import best_probability, with_floor
 class LinearThompson(LinearPolicy):
     """`floor` is shared by the arms of a menu, as in every policy of ours that samples."""
 
-    def __init__(self, dimension: int, *, v: float = 0.5, floor: float = 0.002) -> None:
-        super().__init__(dimension)
+    def __init__(self, dimension: int, *, v: float = 0.5, floor: float = 0.002, tau_s: float = math.inf) -> None:
+        super().__init__(dimension, tau_s=tau_s)
         self.v, self.floor = v, floor
 
     def distribution(self, x: Vector, menu: Menu) -> Distribution:

@@ -5,6 +5,8 @@
 An arm that was not seen has theta = 0 and the width of the prior, |x|. Beliefs are those of the last refresh.
 """
 
+import math
+
 from conduit.bandits.argmax import argmax_probability
 from conduit.bandits.linear_policy import LinearPolicy
 from conduit.bandits.policy import Distribution, Menu, Vector
@@ -13,8 +15,8 @@ from conduit.bandits.policy import Distribution, Menu, Vector
 class LinUCB(LinearPolicy):
     """`alpha` widens the bound; the paper's 1 + sqrt(ln(2/delta)/2) is above 1, its best in practice below."""
 
-    def __init__(self, dimension: int, *, alpha: float = 1.0) -> None:
-        super().__init__(dimension)
+    def __init__(self, dimension: int, *, alpha: float = 1.0, tau_s: float = math.inf) -> None:
+        super().__init__(dimension, tau_s=tau_s)
         self.alpha = alpha
 
     def distribution(self, x: Vector, menu: Menu) -> Distribution:

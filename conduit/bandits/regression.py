@@ -1,4 +1,7 @@
-"""One signal of all arms: observations are folded into sums, solved into beliefs now and then, and predicted from."""
+"""One signal of all arms: observations are folded into sums, solved into beliefs now and then, and predicted from.
+
+Under forward decay beliefs are those of the latest observation's time: a function of what was seen, and of no clock.
+"""
 
 import math
 import threading
@@ -76,7 +79,7 @@ class HierarchicalRegression:
 
     def _stacked(self, arms: list[str]) -> tuple[Vector, Vector, Vector]:
         """A (k + 1, d, d), b (k + 1, d) and moments (k + 1, 3), aged to the latest landmark; the last arm has none."""
-        nothing = Sums(self.dimension, self._tau_s, -math.inf if math.isfinite(self._tau_s) else 0.0)
+        nothing = Sums(self.dimension, self._tau_s)
         sums = [self._sums.get(arm, nothing) for arm in [*arms, ""]]
         now = max((s.landmark_s for s in self._sums.values()), default=0.0)
         factors = np.array([s.age(now) for s in sums])

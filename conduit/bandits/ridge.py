@@ -28,7 +28,6 @@ class Ridge:
         self._beliefs: dict[str, Belief] = {}
         self._changed: set[str] = set()
         self._unseen: Belief = (np.zeros(dimension), np.eye(dimension))
-        self._now_s = 0.0
 
     def add(self, arm: str, x: Vector, y: float, *, weight: float = 1.0, time_s: float = 0.0) -> None:
         """Fold one observation; a negative weight takes it out again."""
@@ -36,15 +35,13 @@ class Ridge:
         sums.add(x, y, weight=weight, time_s=time_s)
         self._sums[arm] = sums
         self._changed.add(arm)
-        self._now_s = max(self._now_s, time_s)
 
     def refresh(self) -> None:
         """Solve the sums of every arm that changed; under decay those of every arm, as of the latest observation."""
         if not math.isinf(self.tau_s):
             self._changed.update(self._sums)
-            for sums in self._sums.values():
-                sums.move_landmark(self._now_s)
-        self._beliefs |= {arm: solved(self._sums[arm]) for arm in self._changed}
+        now = max((sums.landmark_s for sums in self._sums.values()), default=0.0)
+        self._beliefs |= {arm: solved(self._sums[arm], now) for arm in self._changed}
         self._changed.clear()
 
     def predict(self, x: Vector, arms: Sequence[str]) -> tuple[Vector, Vector]:
@@ -65,10 +62,11 @@ class Ridge:
         """Replace the sums; beliefs follow at the next refresh. ValueError when a shape or a number is wrong."""
         self._sums = {arm: Sums.unpack(packed, self.dimension, tau_s=self.tau_s) for arm, packed in state.items()}
         self._beliefs, self._changed = {}, set(self._sums)
-        self._now_s = max((sums.landmark_s for sums in self._sums.values()), default=0.0)
 
 
-def solved(sums: Sums) -> Belief:
-    """The belief that these sums are; where more was retracted than was ever added, without their negative part."""
-    inverse = np.linalg.inv(np.eye(sums.dimension) + positive(sums.A[None])[0])
-    return inverse @ sums.b, inverse
+def solved(sums: Sums, now_s: float) -> Belief:
+    """The belief that these sums are at `now_s`; where more was retracted than was ever added, without their negative
+    part."""
+    factor = sums.age(now_s)
+    inverse = np.linalg.inv(np.eye(sums.dimension) + factor * positive(sums.A[None])[0])
+    return factor * (inverse @ sums.b), inverse

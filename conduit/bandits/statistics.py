@@ -4,7 +4,8 @@
 
 with w = weight * exp((time - landmark) / tau): forward decay (Cormode et al. 2009, section 3). Moving the landmark
 multiplies every sum by one factor, so the order of observations does not matter, what two processes saw separately adds
-up, and an observation folded again with negative weight is gone.
+up, and an observation folded again with negative weight is gone. The landmark is the latest time of all that was
+folded: a function of what was seen and not of its order, at which no weight exceeds that of the observation itself.
 """
 
 import math
@@ -15,10 +16,13 @@ import numpy as np
 
 from conduit.bandits.policy import Vector
 
-MAX_EXPONENT = 30.0
-"""The landmark moves before weights pass exp(30), where old and new sums still fit in one double."""
 MAX_X, MAX_Y, MAX_WEIGHT = 1e1, 1e6, 1e3
 """Beyond these a single observation could drown the sums in rounding. What is clipped is retracted alike."""
+
+
+def time_constant(half_life_s: float) -> float:
+    """tau in seconds; infinite for a half-life of 0, with which nothing is forgotten."""
+    return half_life_s / math.log(2) if half_life_s else math.inf
 
 
 def checked(values: Vector, size: int, *, bound: float = math.inf) -> Vector:
@@ -55,7 +59,7 @@ class Sums:
 
     @property
     def n(self) -> float:
-        """The sum of weights at the landmark."""
+        """The sum of weights as of the landmark."""
         return float(self.moments[0])
 
     def add(self, x: Vector, y: float, *, weight: float = 1.0, time_s: float = 0.0) -> None:
@@ -67,16 +71,16 @@ class Sums:
         self.moments += (w, w * y, w * y * y)
 
     def _growth(self, time_s: float) -> float:
-        """exp((time - landmark) / tau), after moving the landmark when that would be too large."""
+        """exp((time - landmark) / tau), after moving the landmark to a later time."""
         if math.isinf(self.tau_s):
             return 1.0
-        if time_s - self.landmark_s > MAX_EXPONENT * self.tau_s:
+        if time_s > self.landmark_s:
             self.move_landmark(time_s)
-        return math.exp(max((time_s - self.landmark_s) / self.tau_s, -700.0))
+        return math.exp((time_s - self.landmark_s) / self.tau_s)
 
     def age(self, time_s: float) -> float:
-        """The factor that brings these sums, kept in weights of the landmark, to weights of `time_s`."""
-        return math.exp(min((self.landmark_s - time_s) / self.tau_s, MAX_EXPONENT))
+        """The factor that brings these sums, kept in weights of the landmark, to weights of a later `time_s`."""
+        return math.exp(min((self.landmark_s - time_s) / self.tau_s, 0.0))
 
     def move_landmark(self, time_s: float) -> None:
         """Count weights from `time_s` on."""

@@ -20,7 +20,8 @@ PAGE = 1000
 def run_evaluate(conduit: Conduit, *, policy: str, preferences: Preferences, last: int) -> None:
     """Raises ConfigurationError when there is too little to look at."""
     catalogue, features = conduit.router.catalogue, conduit.router.features
-    beliefs = Beliefs(policy, features, catalogue)  # raises where nobody is called so
+    half_life_s = conduit.router.half_life_s
+    beliefs = Beliefs(policy, features, catalogue, half_life_s=half_life_s)  # raises where nobody is called so
     log = asyncio.run(read_log(conduit, last=last))
     if len(log) <= WARM_UP:
         raise ConfigurationError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from conduit.bandits.policy import Comparing, Menu, State, Vector
 from conduit.bandits.schedule import Schedule
+from conduit.bandits.statistics import time_constant
 from conduit.core.catalogue import Catalogue, Model
 from conduit.core.decision import Candidate, Observation
 from conduit.core.forecast import Forecast
@@ -22,13 +23,21 @@ NEGLECT = 1.0
 
 
 class Beliefs:
-    """Folds observations made by `features`; `policy` is a name from policies.POLICIES."""
+    """Folds observations made by `features`; `policy` is a name from policies.POLICIES. An observation counts half
+    when one made `half_life_s` later counts whole; 0 forgets nothing."""
 
     def __init__(
-        self, policy: str, features: Features, catalogue: Catalogue, *, schedule: Schedule | None = None
+        self,
+        policy: str,
+        features: Features,
+        catalogue: Catalogue,
+        *,
+        half_life_s: float = 0.0,
+        schedule: Schedule | None = None,
     ) -> None:
-        self._policy = make_policy(policy, features.blocks, catalogue.price_decades())
-        self._forecast = Forecast(features.blocks)
+        tau_s = time_constant(half_life_s)
+        self._policy = make_policy(policy, features.blocks, catalogue.price_decades(), tau_s=tau_s)
+        self._forecast = Forecast(features.blocks, tau_s=tau_s)
         self._version = features.version
         self._reference_cost_usd = catalogue.reference_cost_usd
         self._schedule = schedule or Schedule()

@@ -84,6 +84,12 @@ class Settings(BaseModel):
     )
     preferences: str = Field("balanced", description=f"Preset for requests that name none: {', '.join(PRESETS)}.")
     seed: int | None = Field(None, ge=0, description="Fixes every draw; empty draws afresh at each start.")
+    half_life_days: float = Field(
+        30.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Days after which an observation counts half; 0 forgets nothing.",
+    )
     baseline_model: str | None = Field(
         None, description="Savings are counted against always asking this model; empty is the dearest."
     )

@@ -26,9 +26,10 @@ FARTHEST = 5.0
 class LogNormal:
     """A positive signal whose logarithm is regressed; `typical` is what is expected before anything was seen."""
 
-    def __init__(self, blocks: Sequence[int], typical: float) -> None:
+    def __init__(self, blocks: Sequence[int], typical: float, tau_s: float) -> None:
         self._centre = math.log(typical)
-        self._regression = HierarchicalRegression(blocks, hyperprior=Hyperprior(scale=1.0, mean=self._centre))
+        hyperprior = Hyperprior(scale=1.0, mean=self._centre)
+        self._regression = HierarchicalRegression(blocks, hyperprior=hyperprior, tau_s=tau_s)
         self.seen = False
 
     def learn(self, o: Observation, signal: float | None) -> None:
@@ -58,11 +59,11 @@ class LogNormal:
 
 
 class Forecast:
-    """Beliefs about tokens and latency. `blocks` are the features' (see HierarchicalRegression)."""
+    """Beliefs about tokens and latency. `blocks` and `tau_s` as of HierarchicalRegression."""
 
-    def __init__(self, blocks: Sequence[int]) -> None:
-        self._tokens = LogNormal(blocks, TYPICAL_TOKENS)
-        self._latency = LogNormal(blocks, TYPICAL_LATENCY_S)
+    def __init__(self, blocks: Sequence[int], *, tau_s: float = math.inf) -> None:
+        self._tokens = LogNormal(blocks, TYPICAL_TOKENS, tau_s)
+        self._latency = LogNormal(blocks, TYPICAL_LATENCY_S, tau_s)
 
     def learn(self, observation: Observation) -> None:
         self._tokens.learn(observation, observation.output_tokens)

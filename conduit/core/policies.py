@@ -1,5 +1,6 @@
 """Policies by name, as settings and the command line say them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -22,20 +23,21 @@ from conduit.core.errors import ConfigurationError
 DEFAULT_POLICY = "hierarchical"
 PER_FEATURE = 5.0
 """Observations to a feature before a hybrid looks at the context."""
-Maker = Callable[[Sequence[int], Mapping[str, float]], Policy]
-"""Of the features' blocks, and of log10 of each model's price about their mean."""
+Maker = Callable[[Sequence[int], Mapping[str, float], float], Policy]
+"""Of the features' blocks, of log10 of each model's price about their mean, and of the time constant of forgetting in
+seconds. A policy whose paper knows no forgetting forgets nothing."""
 POLICIES: Mapping[str, Maker] = {
-    "hierarchical": lambda blocks, prices: HierarchicalThompson(blocks, attribute=prices),
-    "thompson_sampling": lambda *_: BetaThompson(),
-    "contextual_thompson_sampling": lambda blocks, _: LinearThompson(sum(blocks)),
+    "hierarchical": lambda blocks, prices, tau_s: HierarchicalThompson(blocks, attribute=prices, tau_s=tau_s),
+    "thompson_sampling": lambda _, __, tau_s: BetaThompson(tau_s=tau_s),
+    "contextual_thompson_sampling": lambda blocks, _, tau_s: LinearThompson(sum(blocks), tau_s=tau_s),
     "ucb1": lambda *_: UCB1(),
     "epsilon_greedy": lambda *_: EpsilonGreedy(),
-    "linucb": lambda blocks, _: LinUCB(sum(blocks)),
-    "paced_linucb": lambda blocks, _: PacedLinUCB(sum(blocks)),
-    "hybrid_ucb1_linucb": lambda blocks, _: _hybrid(UCB1(), blocks),
-    "hybrid_thompson_linucb": lambda blocks, _: _hybrid(BetaThompson(), blocks),
+    "linucb": lambda blocks, _, tau_s: LinUCB(sum(blocks), tau_s=tau_s),
+    "paced_linucb": lambda blocks, _, tau_s: PacedLinUCB(sum(blocks), tau_s=tau_s),
+    "hybrid_ucb1_linucb": lambda blocks, *_: _hybrid(UCB1(), blocks),
+    "hybrid_thompson_linucb": lambda blocks, *_: _hybrid(BetaThompson(), blocks),
     "dueling": lambda *_: Dueling(),
-    "knn": lambda blocks, _: NearestNeighbours(sum(blocks)),
+    "knn": lambda blocks, *_: NearestNeighbours(sum(blocks)),
     "always_best": lambda *_: AlwaysBest(),
     "always_cheapest": lambda *_: AlwaysCheapest(),
     "uniform": lambda *_: Uniform(),
@@ -44,13 +46,15 @@ FIXED = "fixed:"
 NO_PRICES: Mapping[str, float] = MappingProxyType({})
 
 
-def make_policy(name: str, blocks: Sequence[int], prices: Mapping[str, float] = NO_PRICES) -> Policy:
+def make_policy(
+    name: str, blocks: Sequence[int], prices: Mapping[str, float] = NO_PRICES, *, tau_s: float = math.inf
+) -> Policy:
     """A new policy, as a Maker makes it. Raises ConfigurationError for a name that is not known."""
     if name.startswith(FIXED):
         return Fixed(_known(name.removeprefix(FIXED), prices))
     if name not in POLICIES:
         raise ConfigurationError(f"policy: {name!r} is not one of {', '.join(POLICIES)}, {FIXED}MODEL")
-    return POLICIES[name](blocks, prices)
+    return POLICIES[name](blocks, prices, tau_s)
 
 
 def _known(model: str, prices: Mapping[str, float]) -> str:

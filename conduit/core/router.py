@@ -19,6 +19,7 @@ from conduit.core.query import Query
 from conduit.core.reward import dollars
 from conduit.core.system import SystemClock, TimeOrderedIds
 
+HALF_LIFE_S = 30 * 86400.0
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -26,7 +27,8 @@ class Router:
     """Which model should answer which prompt.
 
     `models` is who can be chosen; `policy` a name from policies.POLICIES; `budget_usd` the mean US dollars a
-    request that may be spent over an open-ended stream (None: no budget); `seed` fixes every draw.
+    request that may be spent over an open-ended stream (None: no budget); `seed` fixes every draw; an observation
+    counts half when one decided `half_life_s` later counts whole (0: nothing is forgotten).
 
     >>> from conduit import Model, Price, Router
     >>> router = Router([Model("a", "p", price=Price(1, 2)), Model("b", "p", price=Price(10, 20))], seed=1)
@@ -44,12 +46,13 @@ class Router:
         features: Features | None = None,
         clock: Clock | None = None,
         ids: Ids | None = None,
+        half_life_s: float = HALF_LIFE_S,
         schedule: Schedule | None = None,
     ) -> None:
         self.catalogue = models if isinstance(models, Catalogue) else Catalogue(models)
         self.features: Features = features or TextFeatures()
-        self.policy_name = policy
-        self.beliefs = Beliefs(policy, self.features, self.catalogue, schedule=schedule)
+        self.policy_name, self.half_life_s = policy, half_life_s
+        self.beliefs = Beliefs(policy, self.features, self.catalogue, half_life_s=half_life_s, schedule=schedule)
         self._pacer = make_pacer(policy, budget_usd) if budget_usd is not None else None
         self._paced = False
         self._random = np.random.default_rng(seed)

@@ -1,19 +1,25 @@
 """Beliefs are the exact posterior of the hierarchical model, and narrow as data come in."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from conduit.bandits.gaussian import Given, solve
 from conduit.bandits.regression import HierarchicalRegression
 from conduit.bandits.shrinkage import Hyperprior
+from conduit.bandits.statistics import time_constant
 from tests.unit.bandits.strategies import ARMS, BLOCKS, DIMENSION, Seen, context, lengths, seeds, stream
 
+taus = st.sampled_from([math.inf, 3600.0, 600.0])
 
-def learned(seen: list[Seen]) -> HierarchicalRegression:
-    regression = HierarchicalRegression(BLOCKS)
+
+def learned(seen: list[Seen], tau_s: float = math.inf) -> HierarchicalRegression:
+    regression = HierarchicalRegression(BLOCKS, tau_s=tau_s)
     for o in seen:
-        regression.add(o.arm, o.x, o.y, weight=o.weight)
+        regression.add(o.arm, o.x, o.y, weight=o.weight, time_s=o.time_s)
     regression.refresh()
     return regression
 
@@ -44,12 +50,29 @@ def test_the_posterior_is_that_of_one_joint_gaussian(seed: int) -> None:
     np.testing.assert_allclose(joint, np.einsum("aibj,i,j->ab", covariance.reshape(k, d, k, d), x, x), atol=1e-8)
 
 
-@given(seeds, lengths)
-@settings(max_examples=20)
-def test_the_order_of_observations_does_not_matter(seed: int, n: int) -> None:
+@given(seeds, lengths, taus)
+@settings(max_examples=30)
+def test_the_order_of_observations_does_not_matter(seed: int, n: int, tau_s: float) -> None:
     seen, x = stream(seed, n), context(np.random.default_rng(seed))
-    one, other = learned(seen).predict(x, ARMS), learned(seen[::-1]).predict(x, ARMS)
+    shuffled = [seen[i] for i in np.random.default_rng(seed).permutation(n)]
+    one, other = learned(seen, tau_s).predict(x, ARMS), learned(shuffled, tau_s).predict(x, ARMS)
     np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9)
+
+
+def test_an_observation_counts_half_after_a_half_life() -> None:
+    """Wherever time begins: of an arm seen long ago, and of one that nobody sees any more."""
+    half_life_s, since_s = 86400.0, 1.8e9
+    x = np.append(np.zeros(DIMENSION - 1), 1.0)
+    old = [Seen(arm, x, 0.0, 64.0, since_s) for arm in ("ant", "bee")]
+    forgetful = learned([*old, Seen("ant", x, 1.0, 64.0, since_s + half_life_s)], time_constant(half_life_s))
+    halved = [Seen(o.arm, o.x, o.y, o.weight / 2, 0.0) for o in old]
+    by_hand = learned([*halved, Seen("ant", x, 1.0, 64.0, 0.0)])
+    np.testing.assert_allclose(forgetful.predict(x, ARMS), by_hand.predict(x, ARMS), rtol=1e-9)
+
+
+def test_without_a_half_life_nothing_is_forgotten() -> None:
+    assert time_constant(0.0) == math.inf
+    assert time_constant(math.log(2)) == pytest.approx(1.0)
 
 
 def test_more_data_narrow_the_width() -> None:

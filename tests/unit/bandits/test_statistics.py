@@ -53,6 +53,15 @@ def test_an_observation_retracted_leaves_no_trace(seed: int, n: int, tau_s: floa
     assert_equal_at(with_it, folded(seen[: n // 2] + seen[n // 2 + 1 :], tau_s), 60.0 * n)
 
 
+@given(seeds, lengths, taus)
+def test_packed_sums_do_not_tell_the_order(seed: int, n: int, tau_s: float) -> None:
+    """The landmark is a function of what was seen, too, and no weight grows beyond the observation's own."""
+    seen = stream(seed, n)
+    one, other = folded(seen, tau_s), folded(seen[::-1], tau_s)
+    np.testing.assert_allclose(one.pack(), other.pack(), rtol=1e-9, atol=1e-9)
+    assert one.n <= sum(o.weight for o in seen) + 1e-9
+
+
 def test_an_observation_loses_a_share_one_over_e_of_its_weight_in_tau() -> None:
     sums = folded([Seen("a", np.ones(DIMENSION), 1.0, 1.0, 0.0)], 60.0)
     sums.move_landmark(60.0)
