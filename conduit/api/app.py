@@ -1,6 +1,7 @@
 """The ASGI application: `uvicorn conduit.api.app:app`."""
 
 import os
+import re
 import sys
 import tomllib
 from collections.abc import AsyncIterator, Mapping
@@ -20,8 +21,11 @@ from conduit.api.routes import ROUTES
 from conduit.assemble import assemble
 from conduit.core.config import Settings, make_settings
 from conduit.core.errors import ConduitError, ConfigurationError
+from conduit.core.protocols import Clock, Listener
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.observability.logs import setup_logs
+from conduit.observability.payloads import PayloadLog
+from conduit.observability.redaction import Redactor
 from conduit.observability.setup import Telemetry
 
 FILE = "conduit.toml"
@@ -74,6 +78,8 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
         setup_logs(level=settings.log_level, form=settings.log_format)
         try:
             telemetry.start()
+            if payloads is not None:
+                payloads.start()
             conduit = app.state.conduit = await assemble(
                 settings, environ, listener=telemetry, samples=telemetry.samples
             )
@@ -87,19 +93,36 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
             yield
         finally:
             await conduit.stop()
+            if payloads is not None:
+                await payloads.stop()
             telemetry.stop()
 
     clock = SystemClock()
     ids = TimeOrderedIds(clock)
     telemetry = Telemetry(clock=clock, ids=ids, folder=settings.metrics_folder)
+    payloads = _payloads(settings, clock, telemetry)
     app = Application(
         routes=ROUTES,
-        middleware=middleware(settings, clock=clock, ids=ids, listener=telemetry),
+        middleware=middleware(settings, clock=clock, ids=ids, listener=telemetry, payloads=payloads),
         exception_handlers={ConduitError: answer_error, HTTPException: answer_error},
         lifespan=lifespan,
     )
     app.state.telemetry = telemetry
     return app
+
+
+def _payloads(settings: Settings, clock: Clock, listener: Listener) -> PayloadLog | None:
+    if not settings.payload_log_folder:
+        return None
+    pattern = settings.payload_log_redact
+    return PayloadLog(
+        Path(settings.payload_log_folder),
+        days=settings.payload_log_days,
+        most=settings.payload_log_max_size,
+        redactor=Redactor([re.compile(pattern)] if pattern else []),
+        clock=clock,
+        listener=listener,
+    )
 
 
 def __getattr__(name: str) -> Application:

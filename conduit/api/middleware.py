@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from random import Random
 
 import structlog
 from starlette.middleware import Middleware
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.auth import Authentication
 from conduit.api.envelope import INTERNAL_ERROR, RequestTooLarge, problem_of, problem_response
+from conduit.api.payloads import PayloadTap
 from conduit.api.routes import ROUTES
 from conduit.api.sizelimit import SizeLimit
 from conduit.core.config import Settings, parsed_prefixes
@@ -17,20 +19,34 @@ from conduit.core.events import Arrived, Served, nobody
 from conduit.core.protocols import Clock, Ids, Listener
 from conduit.observability.current import CURRENT, Current
 from conduit.observability.logs import place
+from conduit.observability.payloads import PayloadLog
 
 CLIENT_LEFT = 499
 """In the log, of a caller who went away while sending; nobody gets it."""
 PATHS = frozenset(route.path for route in ROUTES)
+PROBED = frozenset({"/health/live", "/health/ready", "/health/startup", "/metrics"})
+"""Asked every few seconds by machines: of their successes a line is debugging."""
+MOST_OF_A_PATH = 200
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-def middleware(settings: Settings, *, clock: Clock, ids: Ids, listener: Listener) -> Sequence[Middleware]:
-    """Request context > size limit > authentication > routes."""
+def middleware(
+    settings: Settings, *, clock: Clock, ids: Ids, listener: Listener, payloads: PayloadLog | None = None
+) -> Sequence[Middleware]:
+    """Request context > size limit > authentication > routes; with `payloads` a copy is taken before the routes."""
+    kept = () if payloads is None else (_tap(settings, payloads, clock),)
     return (
         Middleware(RequestContext, clock=clock, ids=ids, listener=listener),
         Middleware(SizeLimit, small=settings.api_max_request_size, large=settings.api_max_chat_size),
         Middleware(Authentication, protected_prefixes=parsed_prefixes(settings.api_protected_prefixes)),
+        *kept,
     )
+
+
+def _tap(settings: Settings, payloads: PayloadLog, clock: Clock) -> Middleware:
+    keys = frozenset(parsed_prefixes(settings.payload_log_keys))
+    random = Random()  # noqa: S311  draws a sample, guards nothing
+    return Middleware(PayloadTap, share=settings.payload_log_share, keys=keys, random=random, log=payloads, clock=clock)
 
 
 def route_of(scope: Scope) -> str:
@@ -43,7 +59,8 @@ def route_of(scope: Scope) -> str:
 class RequestContext:
     """Gives each request its id, logs one line when it ends, and is the outermost boundary of errors.
 
-    What is inside may put fields for that line into ``scope["conduit.log"]``; never a prompt, never a secret.
+    What is inside may put fields for that line into ``scope["conduit.log"]``; never a prompt, never a secret. Most of
+    them come by events (observability/notes.py).
     """
 
     def __init__(self, app: ASGIApp, *, clock: Clock, ids: Ids, listener: Listener = nobody) -> None:
@@ -56,8 +73,8 @@ class RequestContext:
             return
         started_s = self._clock.elapsed_s()
         request_id = scope["conduit.request_id"] = self._request_id(scope)
-        note = scope["conduit.log"] = {}
         current = Current()
+        note = scope["conduit.log"] = current.note
         CURRENT.set(current)
         self._listener(Arrived())
         status = 0
@@ -80,16 +97,16 @@ class RequestContext:
             await self._answer(error, scope, receive, named)
         finally:
             duration_s = self._clock.elapsed_s() - started_s
-            code, key = note.get("code"), scope.get("conduit.key")
-            served = Served(
-                scope["method"], route_of(scope), status, code, duration_s, current.away_s, key.id if key else None
-            )
-            self._listener(served)
-            self._log.info(
+            route, code, key = route_of(scope), note.get("code"), scope.get("conduit.key")
+            key_id = key.id if key else None
+            told = None if code is None else str(code)
+            self._listener(Served(scope["method"], route, status, told, duration_s, current.away_s, key_id))
+            log = self._log.debug if route in PROBED and status < 400 else self._log.info
+            log(
                 "request",
                 request_id=request_id,
                 method=scope["method"],
-                path=scope["path"],
+                path=scope["path"][:MOST_OF_A_PATH],
                 status=status,
                 duration_ms=round(duration_s * 1e3, 2),
                 **note,

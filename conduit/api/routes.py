@@ -27,7 +27,6 @@ from conduit.api.views import (
 )
 from conduit.assemble import Conduit
 from conduit.bench.estimators import savings
-from conduit.core.decision import Decision, Outcome
 from conduit.core.errors import InvalidRequest, LedgerError, NotFound
 from conduit.core.keys import COMPLETE, FEEDBACK, READ
 from conduit.core.query import Query
@@ -63,14 +62,12 @@ async def chat(request: Request) -> Response:
     if stream:
         return await _streamed(request, ask)
     done = await conduit.gateway.complete(ask)
-    _note(request, done.decision, done.outcome)
     headers = outcome_headers(done.decision, done.outcome, durable=done.durable)
     return Response(done.answer.body, headers=headers, media_type="application/json")
 
 
 async def _streamed(request: Request, ask: Ask) -> Response:
     begun = await _conduit(request).gateway.stream(ask)
-    _note(request, begun.decision, None, model=begun.model)
     headers = decision_headers(begun.decision, model=begun.model) | {"cache-control": "no-cache"}
     return StreamingResponse(begun.frames, headers=headers, media_type="text/event-stream")
 
@@ -84,7 +81,6 @@ async def complete(request: Request) -> Response:
         body["response_format"] = {"type": "json_object"}
         needs = frozenset({"json"})
     done = await conduit.gateway.complete(Ask(_query(wanted, request, needs), body, headers=sent_on(request)))
-    _note(request, done.decision, done.outcome)
     view = complete_view(
         done.decision, done.outcome, content=text_of(done.answer.data), query_id=request.scope["conduit.request_id"]
     )
@@ -94,7 +90,6 @@ async def complete(request: Request) -> Response:
 async def route(request: Request) -> Response:
     conduit = _conduit(request)
     decision = await conduit.gateway.decide(Ask(_query(parsed(RouteIn, await json_object(request)), request), {}))
-    _note(request, decision, None)
     return json_response(decision_view(decision), headers=decision_headers(decision, model=decision.model))
 
 
@@ -107,20 +102,6 @@ def _query(wanted: RouteIn, request: Request, needs: frozenset[str] = frozenset(
         user_id=wanted.user_id,
         session_id=wanted.session_id or session_of(request),
     )
-
-
-def _note(request: Request, decision: Decision, outcome: Outcome | None, *, model: str | None = None) -> None:
-    """What the access line says beside the HTTP facts."""
-    note = request.scope["conduit.log"]
-    note |= {"decision": decision.id, "model": model or decision.model, "propensity": round(decision.propensity, 4)}
-    if outcome is not None:
-        note |= {
-            "model": outcome.model,
-            "cost_usd": outcome.cost_usd,
-            "output_tokens": outcome.output_tokens,
-            "upstream_ms": round(outcome.latency_s * 1e3, 2),
-            "attempts": len(outcome.attempts),
-        }
 
 
 # ------------------------------------------------------------------ telling

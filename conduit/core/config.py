@@ -124,6 +124,20 @@ class Settings(BaseModel):
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto is console on a terminal, else JSON."
     )
+    payload_log_folder: str = Field(
+        "", description="Where prompts and answers are kept, redacted, a file a day; empty keeps none."
+    )
+    payload_log_share: float = Field(1.0, ge=0, le=1, description="The share of requests of which they are kept.")
+    payload_log_keys: str = Field(
+        "", description="Only those of these keys (ids or names, separated by commas); empty is everybody."
+    )
+    payload_log_max_size: int = Field(
+        20_000, gt=0, le=1_000_000, description="Characters that are kept of a prompt, and of an answer."
+    )
+    payload_log_days: int = Field(7, ge=1, le=3650, description="Days after which their files are removed.")
+    payload_log_redact: str = Field(
+        "", description="A regular expression of more that is to be taken out of them, beside emails, keys and cards."
+    )
     metrics_folder: str = Field(
         "", description="Where workers count together for /metrics; empty is a folder of their own in shared memory."
     )
@@ -150,6 +164,17 @@ class Settings(BaseModel):
         if re.fullmatch(r"[!-~]*", key.get_secret_value()) is None:
             raise ValueError("must be printable ASCII without blanks, for it is sent in a header")
         return key
+
+    @field_validator("payload_log_redact")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str) -> str:
+        try:
+            found = re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        if pattern and found.search("") is not None:
+            raise ValueError("matches nothing at all everywhere; it must match some text")
+        return pattern
 
     @field_validator("api_protected_prefixes")
     @classmethod

@@ -20,7 +20,6 @@ from conduit.core.events import (
 )
 from conduit.core.protocols import Clock
 from conduit.observability import metrics as m
-from conduit.observability.current import CURRENT
 from conduit.observability.samples import Samples
 
 NOBODY = "none"
@@ -94,9 +93,6 @@ class CountingListener:
 
     def _settled(self, event: Settled) -> None:
         outcome = event.outcome
-        current = CURRENT.get()
-        if current is not None:
-            current.away_s = (current.away_s or 0.0) + event.away_s
         self._samples.add(m.OUTCOMES, (outcome.model, outcome.status, event.decision.key_id or NOBODY))
         for attempt in outcome.attempts:
             self._attempt(attempt)

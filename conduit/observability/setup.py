@@ -10,6 +10,7 @@ from conduit.core.events import Degraded, Event
 from conduit.core.protocols import Clock, Ids, Listener
 from conduit.observability.counting import CountingListener
 from conduit.observability.logs import LogListener
+from conduit.observability.notes import note_down
 from conduit.observability.prometheus import exposition
 from conduit.observability.rendezvous import clear_away_old_ones, is_private, meeting_place
 from conduit.observability.samples import Samples
@@ -26,7 +27,7 @@ class Telemetry:
 
     def __init__(self, *, clock: Clock, ids: Ids, folder: str = "") -> None:
         self._clock, self._ids, self._folder = clock, ids, folder
-        self._listeners: tuple[Listener, ...] = (LogListener(),)
+        self._listeners: tuple[Listener, ...] = (note_down, LogListener())
         self._gathering: Gathering | None = None
         self.samples: Samples | None = None
 
@@ -43,7 +44,7 @@ class Telemetry:
 
     def stop(self) -> None:
         samples, self.samples = self.samples, None
-        self._listeners = self._listeners[:1]
+        self._listeners = self._listeners[:2]
         if samples is not None and self._gathering is not None:
             self._gathering.leave(samples)
 

@@ -1,0 +1,84 @@
+"""What is taken out of kept payloads, and what is left."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conduit.observability.redaction import MARGIN, Redactor
+
+CARD = "4111 1111 1111 1111"
+SECRETS = [
+    "jane.doe+x@mail.example.co.uk",
+    "sk-proj-abcdefghijklmnop1234",
+    "cdt_" + "A1b2-" * 8 + "xyz",
+    "AKIAABCDEFGHIJKLMNOP",
+    "ghp_abcdefghijklmnopqrst123456",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP",
+    CARD,
+    "5500-0000-0000-0004",
+    "378282246310005",
+    "Bearer abcdefgh12345678",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_secret_is_taken_out_wherever_it_stands(secret: str) -> None:
+    """In a sentence, between quotes, as a value, as a field's name, in a list."""
+    redactor = Redactor()
+    for text in (f"Use {secret} please.", f'"{secret}"', f"({secret})", f"x={secret}\nnext"):
+        assert secret not in redactor.text(text)
+    kept = redactor.value({"a": [{"b": secret}], secret: 1}, most=10_000)
+    assert secret not in str(kept)
+
+
+@pytest.mark.parametrize(
+    "text", ["password: hunter22", "API_KEY=abcd1234", '{"secret": "s3cr3t!"}', "token = 'abcdefgh'"]
+)
+def test_what_is_called_a_secret_is_one(text: str) -> None:
+    """The name stays, so that one can see what was there."""
+    redacted = Redactor().text(text)
+    assert "[key]" in redacted
+    assert not any(word in redacted for word in ("hunter22", "abcd1234", "s3cr3t!", "abcdefgh"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Call me at ten.", "1234 5678 9012 3456 is no card", "a @ b", "tokens: 12", "skating is fun", "3.14159265358979"],
+)
+def test_ordinary_words_are_left(text: str) -> None:
+    """Numbers that fail the cards' own check, and words that only begin as keys do."""
+    assert Redactor().text(text) == text
+
+
+def test_a_number_that_is_a_card_is_taken_out() -> None:
+    """Other numbers stay numbers."""
+    assert Redactor().value([4111111111111111, 7, 0.5, True, None], most=1000) == ["[card]", 7, 0.5, True, None]
+
+
+def test_an_operators_own_pattern_is_taken_out_too() -> None:
+    """Beside the built-in ones."""
+    redactor = Redactor([re.compile(r"TICKET-\d+")])
+    assert redactor.text("TICKET-42 of a@b.example") == "[redacted] of [email]"
+
+
+@given(st.integers(0, 3000), st.sampled_from(SECRETS), st.integers(1, 2500))
+def test_no_piece_of_a_secret_is_kept_where_text_is_cut(before: int, secret: str, most: int) -> None:
+    """Wherever the cut falls."""
+    text = "word " * (before // 5) + secret + " word" * MARGIN
+    kept = str(Redactor().value(text, most=most))
+    assert len(kept) <= most + 30
+    assert not any(secret[:n] in kept for n in range(9, len(secret)) if secret[:n] not in "-----BEGIN RSA ")
+
+
+def test_files_are_not_kept() -> None:
+    """Pictures come as text."""
+    assert Redactor().text("data:image/png;base64," + "A" * 5000) == "[file]"
+
+
+def test_all_strings_together_are_bounded() -> None:
+    """However many there are."""
+    kept = Redactor().value([{"content": "x" * 100}] * 1000, most=1000)
+    assert len(str(kept)) < 2500
