@@ -74,6 +74,7 @@ class Conduit:
         await self.ledger.open()
         await self.keyring.open()
         await self.follower.catch_up()
+        self.router.welcome_unknown()
         loops = [each.run() for each in (self.follower, self.retries, self.vitals) if each is not None]
         self._background = tuple(map(asyncio.create_task, loops))
 

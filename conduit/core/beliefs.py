@@ -9,10 +9,11 @@ import numpy as np
 from conduit.bandits.policy import Comparing, Menu, State, Vector
 from conduit.bandits.schedule import Schedule
 from conduit.bandits.statistics import time_constant
-from conduit.core.catalogue import Catalogue, Model
+from conduit.core.catalogue import Catalogue, Model, PriceDecades
 from conduit.core.decision import Candidate, Observation
 from conduit.core.forecast import Forecast
-from conduit.core.policies import make_policy
+from conduit.core.newcomers import Newcomers
+from conduit.core.policies import FIXED, make_policy
 from conduit.core.protocols import Features
 from conduit.core.query import Preferences
 from conduit.core.reward import dollars, penalty
@@ -36,13 +37,19 @@ class Beliefs:
         schedule: Schedule | None = None,
     ) -> None:
         tau_s = time_constant(half_life_s)
-        self._policy = make_policy(policy, features.blocks, catalogue.price_decades(), tau_s=tau_s)
+        self._prices = PriceDecades(catalogue)
+        self._policy = make_policy(policy, features.blocks, self._prices, tau_s=tau_s)
+        self._fixed = policy.startswith(FIXED)
         self._forecast = Forecast(features.blocks, tau_s=tau_s)
         self._version = features.version
         self._reference_cost_usd = catalogue.reference_cost_usd
         self._schedule = schedule or Schedule()
         self.rated: dict[str, float] = {}
         """Model -> how many of its answers were rated."""
+        self.seen: dict[str, float] = {}
+        """Model -> how many of its answers were seen: rated, or with their tokens counted."""
+        self._counted: dict[str, float] = {}
+        self.newcomers = Newcomers()
         self.folded = 0
         self._solved = 0
 
@@ -71,11 +78,14 @@ class Beliefs:
             shadow_price=shadow_price or 0.0,
         )
         names = [c.model for c in expected]
-        neglect = self._neglect(names) if shadow_price is None else 1.0
+        neglect = self.newcomers.doubt(names, self.seen)
+        if shadow_price is None:
+            neglect = neglect * self._neglect(names)
         menu = Menu(names, weights, preferences.quality, costs, neglect)
         d = self._policy.distribution(x, menu)
+        probability = d.probability if self._fixed else self.newcomers.capped(names, d.probability, self.seen)
         utility = menu.quality_weight * d.mean - menu.penalty
-        columns = (d.probability.tolist(), utility.tolist(), d.mean.tolist(), d.width.tolist())
+        columns = (probability.tolist(), utility.tolist(), d.mean.tolist(), d.width.tolist())
         return [
             replace(c, probability=p, utility=u, quality=q, quality_sd=sd)
             for c, p, u, q, sd in zip(expected, *columns, strict=True)
@@ -96,6 +106,11 @@ class Beliefs:
         where its price is unknown."""
         return self._forecast.costs_usd(model, contexts, tokens)
 
+    def replace_catalogue(self, catalogue: Catalogue) -> None:
+        """Prices and their scale are those of `catalogue`; of who is no longer in it nothing is forgotten."""
+        self._prices.show(catalogue)
+        self._reference_cost_usd = catalogue.reference_cost_usd
+
     # -------------------------------------------------------------- learning
 
     def fold(self, observation: Observation) -> None:
@@ -109,6 +124,9 @@ class Beliefs:
         if o.quality is not None:
             self._judge(o, o.quality)
             self.rated[o.model] = self.rated.get(o.model, 0.0) + o.weight
+        if o.output_tokens is not None:
+            self._counted[o.model] = self._counted.get(o.model, 0.0) + o.weight
+        self.seen[o.model] = max(self._counted.get(o.model, 0.0), self.rated.get(o.model, 0.0))
         self._forecast.learn(o)
         self.folded += 1
 

@@ -88,9 +88,30 @@ class Catalogue:
         costs = [m.cost_usd(TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) or 0.0 for m in self.models]
         return max(costs, default=0.0) or 1.0
 
-    def price_decades(self) -> dict[str, float]:
-        """log10 of a typical request's cost with each model, about their mean; 0 where the price is unknown or nil."""
-        costs = {m.name: m.cost_usd(TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) for m in self.models}
+
+class PriceDecades(Mapping[str, float]):
+    """log10 of a typical request's cost with every model that was ever shown, about the mean of those shown last; 0
+    where the price is unknown or nil."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._models: dict[str, Model] = {}
+        self._decades: dict[str, float] = {}
+        self.show(catalogue)
+
+    def show(self, catalogue: Catalogue) -> None:
+        """Prices of now. Whoever reads at the same time reads either the old or the new."""
+        self._models = {**self._models, **{m.name: m for m in catalogue}}
+        costs = {m.name: m.cost_usd(TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) for m in self._models.values()}
         decades = {name: log10(cost) for name, cost in costs.items() if cost}
-        mean = sum(decades.values()) / len(decades) if decades else 0.0
-        return {name: decades.get(name, mean) - mean for name in costs}
+        shown = [decades[m.name] for m in catalogue if m.name in decades]
+        mean = sum(shown) / len(shown) if shown else 0.0
+        self._decades = {name: decades.get(name, mean) - mean for name in costs}
+
+    def __getitem__(self, name: str) -> float:
+        return self._decades[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._decades)
+
+    def __len__(self) -> int:
+        return len(self._decades)

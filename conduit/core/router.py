@@ -66,14 +66,12 @@ class Router:
         Raises NoEligibleModel when the requirements leave nobody.
         """
         query = Query(query) if isinstance(query, str) else query
-        x = self._context(query)
-        everyone = self._expect(x, self.catalogue.models, query)
+        x, models = self._context(query), self.catalogue.models
+        everyone = self._expect(x, models, query)
         if query.requirements.min_quality is not None:
             everyone = self._consider(x, everyone, query)
         forecast = {candidate.model: candidate for candidate in everyone}
-        removed = screen(
-            self.catalogue.models, query, forecast=forecast, rated=self.beliefs.rated, unavailable=unavailable
-        )
+        removed = screen(models, query, forecast=forecast, rated=self.beliefs.rated, unavailable=unavailable)
         eligible = [candidate for candidate in everyone if candidate.model not in removed]
         if not eligible:
             raise NoEligibleModel(removed)
@@ -159,6 +157,26 @@ class Router:
     def shadow_price(self) -> float:
         """Utility per US dollar that the budget asks for just now."""
         return self._pacer.price if self._pacer is not None else 0.0
+
+    # -------------------------------------------------------------- who can be chosen
+
+    def replace_models(self, models: Iterable[Model]) -> None:
+        """From now on these are who can be chosen. Prices count at once. A model that nobody has seen yet is expected
+        to be like the others at its price, and gets a share that grows with its answers; what was learned of one that
+        leaves is kept, and doubted more when it returns.
+
+        Slow (tens of milliseconds); safe beside `choose` in another thread, not beside `fold`.
+        """
+        catalogue = models if isinstance(models, Catalogue) else Catalogue(models)
+        arrived = [model.name for model in catalogue if model.name not in self.catalogue]
+        self.beliefs.newcomers.welcome(arrived, self.beliefs.seen)
+        self.beliefs.replace_catalogue(catalogue)
+        self.beliefs.refresh()
+        self.catalogue = catalogue
+
+    def welcome_unknown(self) -> None:
+        """After the ledger was folded at a start: models that it hardly knows, while it knows others, are newcomers."""
+        self.beliefs.newcomers.welcome_unknown([model.name for model in self.catalogue], self.beliefs.seen)
 
     # -------------------------------------------------------------- learning
 

@@ -3,8 +3,8 @@
 import pytest
 
 from conduit import Model, Price, Router
-from conduit.core.policies import POLICIES
 from conduit.core.system import CountingIds, StillClock
+from tests.support.plain import PlainFeatures
 
 ONLY = Model("only", "p", price=Price(0.0, 10.0))
 DAY_S = 86400.0
@@ -14,7 +14,8 @@ FORGETFUL = ("hierarchical", "thompson_sampling", "contextual_thompson_sampling"
 def taught(policy: str, half_life_s: float) -> Router:
     """Fifty bad long answers, and a hundred days later ten good short ones."""
     clock = StillClock(1.8e9)
-    router = Router([ONLY], policy=policy, seed=1, clock=clock, ids=CountingIds(), half_life_s=half_life_s)
+    more = {"features": PlainFeatures(), "half_life_s": half_life_s}
+    router = Router([ONLY], policy=policy, seed=1, clock=clock, ids=CountingIds(), **more)
     for n in range(60):
         late = n >= 50
         clock.at_s = 1.8e9 + 100 * DAY_S * late + n
@@ -33,8 +34,3 @@ def test_who_forgets_believes_what_was_seen_last(policy: str) -> None:
     assert forgetful.cost_usd is not None
     assert faithful.cost_usd is not None
     assert forgetful.cost_usd < 0.2 * faithful.cost_usd
-
-
-def test_every_policy_takes_a_half_life() -> None:
-    for policy in POLICIES:
-        taught(policy, DAY_S)
