@@ -26,11 +26,11 @@ from conduit.core.query import Preferences
 class Watched(Beliefs):
     """Keeps what it would have done, to be looked up in the table."""
 
-    seen: list[list[Candidate]]
+    asked: list[list[Candidate]]
 
     def consider(self, *args: object, **named: object) -> list[Candidate]:
         found = super().consider(*args, **named)  # type: ignore[arg-type]
-        self.seen.append(found)
+        self.asked.append(found)
         return found
 
 
@@ -63,9 +63,9 @@ def main() -> None:
         log = logged(replay(rows, policy=args.logging, seed=seed))
         catalogue = Catalogue(priced_models(rows[:100]))
         beliefs = Watched(args.policy, features, catalogue)
-        beliefs.seen = []
+        beliefs.asked = []
         verdict = evaluate(log, beliefs=beliefs, catalogue=catalogue, preferences=preferences, seed=seed)
-        quality, cost = truth(rows, beliefs.seen)
+        quality, cost = truth(rows, beliefs.asked)
         effective.append(verdict.effective)
         for name, value in (("quality", quality), ("quality_snips", quality), ("cost_usd", cost)):
             estimate = getattr(verdict, name)
