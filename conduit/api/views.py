@@ -55,7 +55,7 @@ def decision_view(decision: Decision) -> dict[str, Any]:
         "propensity": decision.propensity,
         "why": decision.why,
         "alternatives": decision.alternatives,
-        "candidates": [asdict(c) for c in decision.candidates],
+        "candidates": [c._asdict() for c in decision.candidates],
         "removed": decision.removed,
         "policy": decision.policy,
         "routed": decision.routed,

@@ -14,11 +14,15 @@ T^.5 An T^.5)^-1, whose inverse has no eigenvalue below 1:
     Cov(theta_a, theta_b) = [a = b] M_a + (z_a x M_a T^-1) P^-1 (z_b x M_b T^-1)',   x Kronecker's product
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conduit.bandits.policy import Vector
+
+Floats = NDArray[np.floating]
+"""In double precision, or narrowed to single."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +47,21 @@ class Given:
 class Solution:
     """Beliefs about the arms."""
 
-    M: Vector
+    M: Floats
     """(k, d, d)."""
     theta: Vector
     """(k, d)."""
     mu: Vector
     """(r, d)."""
-    root: Vector
+    root: Floats
     """(r d, r d) R with P^-1 = R R'."""
-    Z: Vector
-    T: Vector
+    Z: Floats
+    T: Floats
 
     @property
     def delta(self) -> Vector:
         """(k, d) what sets each arm apart from what its attributes say."""
-        return self.theta - self.Z @ self.mu
+        return np.asarray(self.theta - self.Z @ self.mu)
 
     def variance_of_mu(self) -> Vector:
         """(r, d) the diagonal of P^-1."""
@@ -70,13 +74,19 @@ class Solution:
         shift = (np.eye(d) - self.M / self.T) @ shared
         return np.asarray(self.M.diagonal(axis1=1, axis2=2) + (shift**2).sum(axis=2))
 
-    def covariance(self, x: Vector, rows: list[int]) -> Vector:
+    def narrowed(self) -> "Solution":
+        """The same with what `covariance` reads in single precision: it is half as much to read at each request."""
+        M, root, Z, T = (array.astype(np.float32) for array in (self.M, self.root, self.Z, self.T))
+        return replace(self, M=M, root=root, Z=Z, T=T)
+
+    def covariance(self, x: Vector, rows: NDArray[np.intp]) -> Vector:
         """(n, n) covariance of theta_a' x over the arms in `rows`."""
+        x = x.astype(self.M.dtype)
         m = (self.M.reshape(-1, len(x)) @ x).reshape(-1, len(x))[rows]
         g = (self.Z[rows][:, :, None] * (m / self.T)[:, None, :]).reshape(len(rows), -1) @ self.root
-        covariance = g @ g.T
+        covariance = (g @ g.T).astype(np.float64)
         covariance.flat[:: len(rows) + 1] += m @ x
-        return np.asarray(covariance)
+        return covariance
 
 
 def solve(given: Given) -> Solution:

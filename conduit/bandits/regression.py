@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conduit.bandits.gaussian import Solution, positive
 from conduit.bandits.policy import State, Vector
@@ -28,10 +29,10 @@ class Posterior:
     solution: Solution
     """Its last row is an arm of which nothing is known."""
 
-    def rows_of(self, arms: Sequence[str]) -> list[int]:
-        """Where each of `arms` stands in the solution."""
+    def rows_of(self, arms: Sequence[str]) -> NDArray[np.intp]:
+        """(k,) where each of `arms` stands in the solution."""
         unknown = len(self.rows)
-        return [self.rows.get(arm, unknown) for arm in arms]
+        return np.array([self.rows.get(arm, unknown) for arm in arms])
 
 
 class HierarchicalRegression:
@@ -75,7 +76,7 @@ class HierarchicalRegression:
         n = moments[:, 0].clip(0.0)
         evidence = Evidence(positive(A), b, self._attributes(arms), float(n.sum()), float(moments[:, 2].sum()))
         spread, solution = fit(evidence, self.blocks, self._hyperprior)
-        self._posterior = Posterior({arm: row for row, arm in enumerate(arms)}, spread, solution)
+        self._posterior = Posterior({arm: row for row, arm in enumerate(arms)}, spread, solution.narrowed())
 
     def _stacked(self, arms: list[str]) -> tuple[Vector, Vector, Vector]:
         """A (k + 1, d, d), b (k + 1, d) and moments (k + 1, 3), aged to the latest landmark; the last arm has none."""

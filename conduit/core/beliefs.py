@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from conduit.bandits.schedule import Schedule
 from conduit.bandits.statistics import time_constant
 from conduit.core.catalogue import Catalogue, Model, PriceDecades
 from conduit.core.decision import Candidate, Observation
-from conduit.core.forecast import Forecast
+from conduit.core.forecast import Expected, Forecast
 from conduit.core.newcomers import Newcomers
 from conduit.core.policies import FIXED, make_policy
 from conduit.core.protocols import Features
@@ -55,41 +54,34 @@ class Beliefs:
 
     # -------------------------------------------------------------- looking
 
-    def expect(self, x: Vector, models: Sequence[Model], *, input_tokens: int, most: int | None) -> list[Candidate]:
+    def expect(self, x: Vector, models: Sequence[Model], *, input_tokens: int, most: int | None) -> Expected:
         """What asking each would cost and how long it would take; quality is not looked at yet."""
-        costs = self._forecast.cost_usd(x, models, input_tokens=input_tokens, most=most)
-        latencies = self._forecast.latency_s(x, models)
-        return [
-            Candidate(model.name, 0.0, 0.0, 0.0, 0.0, _known(cost), _known(latency))
-            for model, cost, latency in zip(models, costs.tolist(), latencies.tolist(), strict=True)
-        ]
+        cost_usd = self._forecast.cost_usd(x, models, input_tokens=input_tokens, most=most)
+        return Expected(models, cost_usd, self._forecast.latency_s(x, models))
 
     def consider(
-        self, x: Vector, expected: Sequence[Candidate], preferences: Preferences, *, shadow_price: float | None = None
+        self, x: Vector, expected: Expected, preferences: Preferences, *, shadow_price: float | None = None
     ) -> list[Candidate]:
         """The same, in the same order, with the quality that is believed, the utility that follows, and the probability
         with which each is to be drawn. A `shadow_price` of None: there is no budget."""
-        costs = dollars((c.cost_usd for c in expected), self._reference_cost_usd)
-        weights = penalty(
+        costs = dollars(expected.cost_usd, self._reference_cost_usd)
+        penalties = penalty(
             preferences,
             cost_usd=costs,
-            latency_s=np.array([np.nan if c.latency_s is None else c.latency_s for c in expected]),
+            latency_s=expected.latency_s,
             reference_cost_usd=self._reference_cost_usd,
             shadow_price=shadow_price or 0.0,
         )
-        names = [c.model for c in expected]
+        names = [model.name for model in expected.models]
         neglect = self.newcomers.doubt(names, self.seen)
         if shadow_price is None:
             neglect = neglect * self._neglect(names)
-        menu = Menu(names, weights, preferences.quality, costs, neglect)
+        menu = Menu(names, penalties, preferences.quality, costs, neglect)
         d = self._policy.distribution(x, menu)
         probability = d.probability if self._fixed else self.newcomers.capped(names, d.probability, self.seen)
         utility = menu.quality_weight * d.mean - menu.penalty
-        columns = (probability.tolist(), utility.tolist(), d.mean.tolist(), d.width.tolist())
-        return [
-            replace(c, probability=p, utility=u, quality=q, quality_sd=sd)
-            for c, p, u, q, sd in zip(expected, *columns, strict=True)
-        ]
+        columns = (names, probability.tolist(), utility.tolist(), d.mean.tolist(), d.width.tolist())
+        return list(map(Candidate, *columns, _known(expected.cost_usd), _known(expected.latency_s)))
 
     def _neglect(self, names: Sequence[str]) -> Vector:
         """(k,) sqrt(1 + c log+(n / (k n_a))), n ratings in all and n_a of each, after MOSS (Audibert and Bubeck 2009).
@@ -97,9 +89,9 @@ class Beliefs:
         A prior that expects models to differ little is cheap under a budget, and may be far from the truth: whoever is
         seldom asked is doubted more as others are asked on, until it has shown what it can do.
         """
-        rated = np.array([max(self.rated.get(name, 0.0), 0.5) for name in names])
-        share = sum(self.rated.values()) / (len(names) * rated)
-        return np.sqrt(1.0 + NEGLECT * np.log(np.maximum(share, 1.0)))
+        fair = sum(self.rated.values()) / len(names)
+        shares = [fair / max(self.rated.get(name, 0.0), 0.5) for name in names]
+        return np.array([math.sqrt(1.0 + NEGLECT * math.log(share)) if share > 1.0 else 1.0 for share in shares])
 
     def costs_usd(self, model: Model, contexts: Sequence[Vector], tokens: Sequence[int]) -> tuple[Vector, Vector]:
         """(n,) what `model` would cost in each context, with (n,) `tokens` in, and (n,) the relative doubt of it; nan
@@ -161,5 +153,5 @@ class Beliefs:
         return {"quality": self._policy.state(), **self._forecast.state()}
 
 
-def _known(number: float) -> float | None:
-    return None if math.isnan(number) else number
+def _known(numbers: Vector) -> list[float | None]:
+    return [None if math.isnan(number) else number for number in numbers.tolist()]

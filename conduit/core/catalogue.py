@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import log10
+from math import log10, nan
 
 from conduit.core.errors import ConfigurationError, NotFound
 
@@ -43,6 +43,12 @@ class Model:
     @property
     def upstream_name(self) -> str:
         return self.upstream or self.name
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """US dollars of a token in and of one out; nan where the price is unknown."""
+        price = self.price
+        return (nan, nan) if price is None else (price.input_usd_per_mtok / 1e6, price.output_usd_per_mtok / 1e6)
 
     def cost_usd(self, input_tokens: float, output_tokens: float) -> float | None:
         return None if self.price is None else self.price.cost_usd(input_tokens, output_tokens)

@@ -1,28 +1,43 @@
 """Hard requirements: who is removed before anything is scored, and because of what."""
 
 from collections.abc import Mapping, Sequence
+from math import isnan
+from typing import NamedTuple
 
 from conduit.core.catalogue import Model
-from conduit.core.decision import Candidate
+from conduit.core.forecast import Expected
 from conduit.core.query import Query, Requirements
+
+NOTHING = Requirements()
 
 RATED_ENOUGH = 20.0
 """`min_quality` removes a model only after so many of its answers were rated: doubt is for learning."""
 
 
 def screen(
-    models: Sequence[Model],
+    everyone: Expected,
     query: Query,
     *,
-    forecast: Mapping[str, Candidate],
+    quality: Mapping[str, float],
     rated: Mapping[str, float],
     unavailable: Mapping[str, str],
 ) -> dict[str, str]:
-    """Model -> why it cannot be asked. Models that are unhealthy come back when nobody else is left."""
-    removed = {}
-    for model in models:
-        reason = unmet(model, query, forecast[model.name], rated.get(model.name, 0.0))
-        if reason:
+    """Model -> why it cannot be asked. Models that are unhealthy come back when nobody else is left.
+
+    `quality` is needed where the query has a `min_quality`.
+    """
+    models, removed = everyone.models, {}
+    tokens = query.estimated_input_tokens + (query.max_output_tokens or 0)
+    demanding = query.requirements != NOTHING
+    for i, model in enumerate(models):
+        reason = _by_length(model, tokens)
+        if reason is None and demanding:
+            known = rated.get(model.name, 0.0) >= RATED_ENOUGH
+            seen = Seen(
+                float(everyone.cost_usd[i]), float(everyone.latency_s[i]), quality.get(model.name) if known else None
+            )
+            reason = _unmet(model, seen, query.requirements)
+        if reason is not None:
             removed[model.name] = reason
     sick = {m.name: unavailable[m.name] for m in models if m.name in unavailable and m.name not in removed}
     if len(removed) + len(sick) < len(models):
@@ -30,15 +45,29 @@ def screen(
     return removed | _not_preferred(models, query.requirements, removed)
 
 
-def unmet(model: Model, query: Query, forecast: Candidate, rated: float) -> str | None:
+class Seen(NamedTuple):
+    """What is forecast of one model."""
+
+    cost_usd: float
+    latency_s: float
+    quality: float | None
+    """None while too few of its answers were rated."""
+
+
+def _by_length(model: Model, tokens: int) -> str | None:
+    if model.context_window is None or tokens <= model.context_window:
+        return None
+    return f"context_window: {tokens} tokens needed, {model.context_window} there"
+
+
+def _unmet(model: Model, seen: Seen, requirements: Requirements) -> str | None:
     """The first requirement that `model` does not meet."""
-    requirements = query.requirements
     return (
         _by_name(model, requirements)
-        or _by_ability(model, query)
-        or _by_cost(forecast, requirements)
-        or _by_latency(forecast, requirements)
-        or _by_quality(forecast, requirements, rated)
+        or _by_ability(model, requirements)
+        or _by_cost(seen.cost_usd, requirements)
+        or _by_latency(seen.latency_s, requirements)
+        or _by_quality(seen.quality, requirements)
     )
 
 
@@ -50,36 +79,33 @@ def _by_name(model: Model, requirements: Requirements) -> str | None:
     return None
 
 
-def _by_ability(model: Model, query: Query) -> str | None:
-    tokens = query.estimated_input_tokens + (query.max_output_tokens or 0)
-    if model.context_window is not None and tokens > model.context_window:
-        return f"context_window: {tokens} tokens needed, {model.context_window} there"
-    missing = sorted(query.requirements.needs - model.abilities) if model.abilities is not None else []
+def _by_ability(model: Model, requirements: Requirements) -> str | None:
+    missing = sorted(requirements.needs - model.abilities) if model.abilities is not None else []
     return f"needs: no {' and no '.join(missing)}" if missing else None
 
 
-def _by_cost(forecast: Candidate, requirements: Requirements) -> str | None:
+def _by_cost(cost_usd: float, requirements: Requirements) -> str | None:
     if requirements.max_cost_usd is None:
         return None
-    if forecast.cost_usd is None:
+    if isnan(cost_usd):
         return "max_cost: price unknown"
-    if forecast.cost_usd > requirements.max_cost_usd:
-        return f"max_cost: {forecast.cost_usd:.3g} USD expected, {requirements.max_cost_usd:.3g} allowed"
+    if cost_usd > requirements.max_cost_usd:
+        return f"max_cost: {cost_usd:.3g} USD expected, {requirements.max_cost_usd:.3g} allowed"
     return None
 
 
-def _by_latency(forecast: Candidate, requirements: Requirements) -> str | None:
-    bound, expected = requirements.max_latency_s, forecast.latency_s
-    if bound is None or expected is None or expected <= bound:
+def _by_latency(latency_s: float, requirements: Requirements) -> str | None:
+    bound = requirements.max_latency_s
+    if bound is None or isnan(latency_s) or latency_s <= bound:
         return None
-    return f"max_latency: {expected:.2f} s expected, {bound:.2f} allowed"
+    return f"max_latency: {latency_s:.2f} s expected, {bound:.2f} allowed"
 
 
-def _by_quality(forecast: Candidate, requirements: Requirements, rated: float) -> str | None:
+def _by_quality(quality: float | None, requirements: Requirements) -> str | None:
     bound = requirements.min_quality
-    if bound is None or rated < RATED_ENOUGH or forecast.quality >= bound:
+    if bound is None or quality is None or quality >= bound:
         return None
-    return f"min_quality: {forecast.quality:.2f} expected, {bound:.2f} needed"
+    return f"min_quality: {quality:.2f} expected, {bound:.2f} needed"
 
 
 def _not_preferred(models: Sequence[Model], requirements: Requirements, removed: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,8 @@ itself; dollars follow from tokens by the list price, which is known exactly.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +22,22 @@ LEAST = 1e-3
 """Signals below it count as it: a logarithm needs a floor."""
 FARTHEST = 5.0
 """Forecasts stay within exp(5), 150-fold, of the typical: a regression may say anything far from what it has seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is forecast of k models before quality is looked at."""
+
+    models: Sequence[Model]
+    cost_usd: Vector
+    """(k,) of one request; nan where the price is unknown."""
+    latency_s: Vector
+    """(k,) nan until anything was seen."""
+
+    def without(self, names: Container[str]) -> "Expected":
+        """All but `names`, in the same order."""
+        kept = [i for i, model in enumerate(self.models) if model.name not in names]
+        return Expected([self.models[i] for i in kept], self.cost_usd[kept], self.latency_s[kept])
 
 
 class LogNormal:
@@ -78,7 +95,8 @@ class Forecast:
         tokens = self._tokens.expected(x, models)
         if most is not None:
             tokens = np.minimum(tokens, most)
-        return np.array([_cost(m, input_tokens, t) for m, t in zip(models, tokens.tolist(), strict=True)])
+        rates = np.array([model.rates for model in models])
+        return np.asarray(rates[:, 0] * input_tokens + rates[:, 1] * tokens)
 
     def latency_s(self, x: Vector, models: Sequence[Model]) -> Vector:
         """(k,) expected seconds to the end of the answer; nan until anything was seen."""
@@ -87,12 +105,8 @@ class Forecast:
     def costs_usd(self, model: Model, contexts: Sequence[Vector], input_tokens: Sequence[int]) -> tuple[Vector, Vector]:
         """(n,) expected dollars of `model` in each context, and (n,) the relative standard deviation of the belief."""
         tokens, doubt = self._tokens.believed(model, contexts)
-        return np.array([_cost(model, i, t) for i, t in zip(input_tokens, tokens.tolist(), strict=True)]), doubt
+        input_rate, output_rate = model.rates
+        return input_rate * np.asarray(input_tokens) + output_rate * tokens, doubt
 
     def state(self) -> Mapping[str, State]:
         return {"tokens": self._tokens.state(), "latency": self._latency.state()}
-
-
-def _cost(model: Model, input_tokens: float, output_tokens: float) -> float:
-    cost = model.cost_usd(input_tokens, output_tokens)
-    return math.nan if cost is None else cost

@@ -52,8 +52,8 @@ class Features(Protocol):
         """(dimension,) of any text whatever, in bounded time."""
         ...
 
-    def domain(self, text: str) -> str:
-        """One of a small closed set (code, math, writing, analysis, chat, other)."""
+    def domain(self, x: Vector) -> str:
+        """What the text of `x` is about, of a small closed set: code, math, writing, analysis, chat, other."""
         ...
 
 

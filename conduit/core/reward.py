@@ -1,7 +1,5 @@
 """Preferences -> utility: the one place where dollars and seconds are weighed against quality."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from conduit.bandits.policy import Vector
@@ -23,13 +21,16 @@ def penalty(
     Linear in dollars, so that a hundredfold price is a hundredfold penalty. The shadow price is in utility per
     dollar. A latency that is not known (nan) weighs nothing.
     """
-    per_dollar = preferences.cost / reference_cost_usd + shadow_price
-    seconds = np.where(np.isnan(latency_s), 0.0, latency_s)
-    return cost_usd * per_dollar + preferences.latency * seconds / REFERENCE_LATENCY_S
+    price = cost_usd * (preferences.cost / reference_cost_usd + shadow_price)
+    if preferences.latency == 0.0:
+        return price
+    return price + np.where(np.isnan(latency_s), 0.0, latency_s) * (preferences.latency / REFERENCE_LATENCY_S)
 
 
-def dollars(costs_usd: Iterable[float | None], otherwise: float) -> Vector:
-    """(k,) with what is not known counted as the dearest of the others: unknown is never free."""
-    costs = np.array([np.nan if cost is None else cost for cost in costs_usd])
-    known = costs[~np.isnan(costs)]
-    return np.where(np.isnan(costs), known.max() if known.size else otherwise, costs)
+def dollars(costs_usd: Vector, otherwise: float) -> Vector:
+    """(k,) with what is not known (nan) counted as the dearest of the others: unknown is never free."""
+    unknown = np.isnan(costs_usd)
+    if not unknown.any():
+        return costs_usd
+    known = costs_usd[~unknown]
+    return np.where(unknown, known.max() if known.size else otherwise, costs_usd)

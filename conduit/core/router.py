@@ -1,6 +1,9 @@
 """The router: pure, synchronous, seeded. It chooses, and it learns; it knows no network, no database and no clock."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from operator import attrgetter
 from types import MappingProxyType
 
 import numpy as np
@@ -13,6 +16,7 @@ from conduit.core.decision import Candidate, Decision, Observation
 from conduit.core.eligibility import screen
 from conduit.core.errors import NoEligibleModel
 from conduit.core.features import TextFeatures
+from conduit.core.forecast import Expected
 from conduit.core.policies import DEFAULT_POLICY, make_pacer
 from conduit.core.protocols import Clock, Features, Ids
 from conduit.core.query import Query
@@ -66,18 +70,16 @@ class Router:
         Raises NoEligibleModel when the requirements leave nobody.
         """
         query = Query(query) if isinstance(query, str) else query
-        x, models = self._context(query), self.catalogue.models
-        everyone = self._expect(x, models, query)
-        if query.requirements.min_quality is not None:
-            everyone = self._consider(x, everyone, query)
-        forecast = {candidate.model: candidate for candidate in everyone}
-        removed = screen(models, query, forecast=forecast, rated=self.beliefs.rated, unavailable=unavailable)
-        eligible = [candidate for candidate in everyone if candidate.model not in removed]
-        if not eligible:
+        x = self._context(query)
+        everyone = self._expect(x, self.catalogue.models, query)
+        quality = self._quality(x, everyone, query)
+        removed = screen(everyone, query, quality=quality, rated=self.beliefs.rated, unavailable=unavailable)
+        if len(removed) == len(everyone.models):
             raise NoEligibleModel(removed)
+        eligible = everyone.without(removed) if removed else everyone
         self._begin_pacing(eligible)
         candidates = self._consider(x, eligible, query)
-        self._pace(candidates)
+        self._pace(candidates, eligible)
         return self._decision(query, x, self._draw(candidates), candidates, removed=removed, routed=True)
 
     def assign(self, query: Query, model: str) -> Decision:
@@ -90,36 +92,42 @@ class Router:
         """Rounded to what the ledger keeps (float32), so that what was served is what is replayed."""
         return self.features.context(query.text).astype(np.float32).astype(np.float64)
 
-    def _expect(self, x: Vector, models: Sequence[Model], query: Query) -> list[Candidate]:
+    def _expect(self, x: Vector, models: Sequence[Model], query: Query) -> Expected:
         tokens, most = query.estimated_input_tokens, query.max_output_tokens
         return self.beliefs.expect(x, models, input_tokens=tokens, most=most)
 
-    def _consider(self, x: Vector, expected: Sequence[Candidate], query: Query) -> list[Candidate]:
+    def _quality(self, x: Vector, everyone: Expected, query: Query) -> Mapping[str, float]:
+        """By model, for whom a requirement asks for it."""
+        if query.requirements.min_quality is None:
+            return {}
+        return {candidate.model: candidate.quality for candidate in self._consider(x, everyone, query)}
+
+    def _consider(self, x: Vector, expected: Expected, query: Query) -> list[Candidate]:
         shadow_price = self.shadow_price if self._pacer is not None else None
         return self.beliefs.consider(x, expected, query.preferences, shadow_price=shadow_price)
 
-    def _begin_pacing(self, expected: Sequence[Candidate]) -> None:
+    def _begin_pacing(self, expected: Expected) -> None:
         """The pacer has a price from the first request on: as if everyone were equally good."""
         if self._pacer is not None and not self._paced:
             self._paced = True
-            self._pacer.observe(np.full(len(expected), 0.5), self._costs(expected))
+            self._pacer.observe(np.full(len(expected.models), 0.5), self._costs(expected))
 
-    def _pace(self, candidates: Sequence[Candidate]) -> None:
+    def _pace(self, candidates: Sequence[Candidate], expected: Expected) -> None:
         """Show the pacer what could be had here, and for how much: utility as it is without the shadow price."""
         if self._pacer is None:
             return
-        costs = self._costs(candidates)
+        costs = self._costs(expected)
         utility = np.array([c.utility for c in candidates]) + self.shadow_price * costs
         drawn = max(c.probability for c in candidates) < 1.0  # where nothing is drawn, doubt moves no choice
         width = np.array([c.quality_sd if drawn else 0.0 for c in candidates])
         self._pacer.observe(utility, costs, width)
 
-    def _costs(self, candidates: Sequence[Candidate]) -> Vector:
-        return dollars((c.cost_usd for c in candidates), self.catalogue.reference_cost_usd)
+    def _costs(self, expected: Expected) -> Vector:
+        return dollars(expected.cost_usd, self.catalogue.reference_cost_usd)
 
     def _draw(self, candidates: Sequence[Candidate]) -> Candidate:
-        edges = np.cumsum([c.probability for c in candidates])
-        place = int(np.searchsorted(edges, self._random.random() * edges[-1], side="right"))
+        edges = list(accumulate(c.probability for c in candidates))
+        place = bisect_right(edges, self._random.random() * edges[-1])
         return candidates[min(place, len(candidates) - 1)]
 
     def _decision(
@@ -132,7 +140,7 @@ class Router:
         removed: dict[str, str],
         routed: bool,
     ) -> Decision:
-        ranked = sorted(candidates, key=lambda c: -c.utility)
+        ranked = sorted(candidates, key=attrgetter("utility"), reverse=True)
         return Decision(
             id=self._ids.new("dec"),
             time_s=self._clock.now_s(),
@@ -145,7 +153,7 @@ class Router:
             routed=routed,
             context=x,
             features=self.features.version,
-            domain=self.features.domain(query.text),
+            domain=self.features.domain(x),
             input_tokens=query.estimated_input_tokens,
             shadow_price=self.shadow_price,
             key_id=query.key_id,

@@ -14,7 +14,6 @@ from conduit.stores.tables import decisions, feedback, observations, outcomes
 
 Row = dict[str, object]
 
-CANDIDATE = ("model", "probability", "utility", "quality", "quality_sd", "cost_usd", "latency_s")
 LESSON = ("quality", "weight", "rival", "preference")
 ATTEMPT = ("model", "latency_s", "error", "counts")
 
@@ -48,7 +47,7 @@ def _decision(decision: Decision) -> Row:
         "time_s": decision.time_s,
         "model": text(decision.model),
         "propensity": decision.propensity,
-        "candidates": _columns(decision.candidates, CANDIDATE),
+        "candidates": _columns(decision.candidates, Candidate._fields),
         "removed": _json(decision.removed),
         "why": text(decision.why),
         "policy": decision.policy,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.bandits.propensity import best_probability, log_normal_cdf, with_floor
+from conduit.bandits.propensity import best_probability, with_floor
 
 numbers = st.floats(-1e3, 1e3)
 widths = st.floats(0.0, 1e3)
@@ -58,8 +58,3 @@ def test_with_a_floor_no_arm_has_less_than_its_share_of_it(arms: list[tuple[floa
     pi = with_floor(best_probability(*np.array(arms).T), eps)
     assert (pi >= eps / len(arms) * (1 - 1e-12)).all()
     assert pi.sum() == pytest.approx(1.0)
-
-
-@given(st.floats(-35, 9))
-def test_the_tabulated_log_cdf_is_close_to_the_exact_one(z: float) -> None:
-    assert log_normal_cdf(np.array([z]))[0] == pytest.approx(math.log(0.5 * math.erfc(-z / math.sqrt(2))), abs=2e-4)

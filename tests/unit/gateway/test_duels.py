@@ -59,7 +59,7 @@ def test_a_comparison_moves_the_difference_and_not_the_level(one: float, other: 
 
     def record(number: int, model: str, quality: float) -> Record:
         made = decision(number, model=model)
-        candidates = tuple(replace(c, quality=quality if c.model == model else 0.3) for c in made.candidates)
+        candidates = tuple(c._replace(quality=quality if c.model == model else 0.3) for c in made.candidates)
         return Record(replace(made, candidates=candidates), None, None)
 
     won, lost = sides(record(1, "ada", one), record(2, "bob", other), tie=tie)
