@@ -34,6 +34,8 @@ class Newcomers:
 
     def doubt(self, names: Sequence[str], seen: Mapping[str, float]) -> Vector:
         """(k,) at least 1: as Menu.neglect."""
+        if not self._seen_at_arrival:
+            return np.ones(len(names))
         return np.array([self._doubt(name, seen.get(name, 0.0)) for name in names])
 
     def capped(self, names: Sequence[str], probability: Vector, seen: Mapping[str, float]) -> Vector:
