@@ -37,7 +37,7 @@ class NumberFeatures:
     def context(self, text: str) -> np.ndarray:
         return np.array([float(text), 1.0])
 
-    def domain(self, text: str) -> str:
+    def domain(self, x: np.ndarray) -> str:
         return "other"
 
 
