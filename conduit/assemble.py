@@ -13,7 +13,7 @@ from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, 
 from conduit.core.config import ModelTable, ProviderTable, Settings, make_settings
 from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded, Event
-from conduit.core.protocols import Clock, KeyStore, Ledger, Listener, Purse
+from conduit.core.protocols import Clock, KeyStore, Ledger, Listener, Purse, SnapshotStore
 from conduit.core.query import Preferences
 from conduit.core.router import Router
 from conduit.core.system import SystemClock, TimeOrderedIds
@@ -27,6 +27,7 @@ from conduit.gateway.keyring import Terms as DoorTerms
 from conduit.gateway.locksmith import Locksmith
 from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
+from conduit.gateway.snapshots import Snapshots
 from conduit.observability.logs import LogListener
 from conduit.observability.samples import Samples
 from conduit.observability.vitals import Vitals
@@ -35,10 +36,11 @@ from conduit.providers.fleet import Fleet, gather_fleet
 from conduit.stores.keys import MemoryKeyStore, SqlKeyStore
 from conduit.stores.memory import MemoryLedger
 from conduit.stores.purse import MemoryPurse, SqlPurse
+from conduit.stores.snapshots import MemorySnapshots, SqlSnapshots
 from conduit.stores.sql import SqlLedger
 
 DAY_S = 86400.0
-Stores = tuple[Ledger, Purse, KeyStore]
+Stores = tuple[Ledger, Purse, KeyStore, SnapshotStore]
 T = TypeVar("T")
 
 
@@ -73,7 +75,7 @@ class Conduit:
         """Migrate, see to the door, come to beliefs, follow. Raises LedgerUnavailable and ConfigurationError."""
         await self.ledger.open()
         await self.keyring.open()
-        await self.follower.catch_up()
+        await self.follower.begin()
         self.router.welcome_unknown()
         loops = [each.run() for each in (self.follower, self.retries, self.vitals) if each is not None]
         self._background = tuple(map(asyncio.create_task, loops))
@@ -105,7 +107,8 @@ async def assemble(
     told = listener or LogListener()
     url = settings.database_url.get_secret_value()
     ledger = SqlLedger(url, listener=lambda loss: told(Degraded("ledger", loss)))
-    stores = ledger, SqlPurse(ledger.database), SqlKeyStore(ledger.database)
+    database = ledger.database
+    stores = ledger, SqlPurse(database), SqlKeyStore(database), SqlSnapshots(database)
     conduit = await _assemble(settings, environ, stores, told)
     if samples is not None:
         conduit.vitals = Vitals(
@@ -132,7 +135,9 @@ async def assemble_demo(*, seed: int) -> Conduit:
     """The same gateway over the sandbox, with a ledger that is forgotten."""
     endless = {"sandbox_time_scale": 0, "feedback_weight_per_hour": 1e9}  # hours of traffic pass in a second
     settings = make_settings(file={"sandbox": "on", "seed": seed, **endless}, environ={})
-    return await _assemble(settings, {}, (MemoryLedger(), MemoryPurse(), MemoryKeyStore()), LogListener())
+    return await _assemble(
+        settings, {}, (MemoryLedger(), MemoryPurse(), MemoryKeyStore(), MemorySnapshots()), LogListener()
+    )
 
 
 async def _assemble(settings: Settings, environ: Mapping[str, str], stores: Stores, listener: Listener) -> Conduit:
@@ -192,7 +197,7 @@ def put_together(
     listener: Listener,
 ) -> Conduit:
     """Everything that is ours, around what is not."""
-    (ledger, purse, keys), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
+    (ledger, purse, keys, snapshots), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
     half_life_s = settings.half_life_days * DAY_S
     router = Router(
         catalogue, policy=settings.policy, seed=settings.seed, clock=clock, ids=ids, half_life_s=half_life_s
@@ -220,7 +225,15 @@ def put_together(
         fleet=fleet,
         gateway=gateway,
         settler=settler,
-        follower=Follower(ledger=ledger, router=router, listener=listener, interval_s=settings.follow_interval_s),
+        follower=Follower(
+            ledger=ledger,
+            router=router,
+            listener=listener,
+            interval_s=settings.follow_interval_s,
+            snapshots=Snapshots(
+                snapshots, router=router, clock=clock, listener=listener, every=settings.snapshot_every
+            ),
+        ),
         judge=judge,
         keyring=Keyring(keys, _door(settings), clock=clock, listener=listener),
         locksmith=Locksmith(keys, clock=clock, ids=ids, random=token_bytes),

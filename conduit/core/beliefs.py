@@ -7,7 +7,7 @@ import numpy as np
 
 from conduit.bandits.policy import Comparing, Menu, State, Vector
 from conduit.bandits.schedule import Schedule
-from conduit.bandits.statistics import time_constant
+from conduit.bandits.statistics import checked, time_constant
 from conduit.core.catalogue import Catalogue, Model, PriceDecades
 from conduit.core.decision import Candidate, Observation
 from conduit.core.forecast import Expected, Forecast
@@ -16,6 +16,7 @@ from conduit.core.policies import FIXED, make_policy
 from conduit.core.protocols import Features
 from conduit.core.query import Preferences
 from conduit.core.reward import dollars, penalty
+from conduit.core.snapshot import Recipe
 from conduit.core.threads import one_thread
 
 NEGLECT = 1.0
@@ -40,7 +41,7 @@ class Beliefs:
         self._policy = make_policy(policy, features.blocks, self._prices, tau_s=tau_s)
         self._fixed = policy.startswith(FIXED)
         self._forecast = Forecast(features.blocks, tau_s=tau_s)
-        self._version = features.version
+        self.recipe = Recipe(policy, features.version, half_life_s)
         self._reference_cost_usd = catalogue.reference_cost_usd
         self._schedule = schedule or Schedule()
         self.rated: dict[str, float] = {}
@@ -111,7 +112,7 @@ class Beliefs:
         One made by other features says nothing here, and is passed over.
         """
         o = observation
-        if o.features != self._version:
+        if o.features != self.recipe.features:
             return
         if o.quality is not None:
             self._judge(o, o.quality)
@@ -150,7 +151,37 @@ class Beliefs:
 
     def state(self) -> Mapping[str, State]:
         """All sums: equal states are equal beliefs."""
-        return {"quality": self._policy.state(), **self._forecast.state()}
+        counts = {
+            "rated": {name: np.array([n]) for name, n in self.rated.items()},
+            "counted": {name: np.array([n]) for name, n in self._counted.items()},
+            "folded": {"": np.array([float(self.folded)])},
+        }
+        return {"quality": self._policy.state(), **self._forecast.state(), **counts}
+
+    def restore(self, state: Mapping[str, State]) -> None:
+        """Replace all sums by `state`, and renew the beliefs. Raises ValueError when it does not fit; then there are
+        none."""
+        try:
+            self._restore(state)
+        except ValueError:
+            self._restore({})
+            raise
+        finally:
+            self.refresh()
+
+    def _restore(self, state: Mapping[str, State]) -> None:
+        self._policy.restore(state.get("quality", {}))
+        self._forecast.restore(state)
+        self.rated, self._counted = _numbers(state.get("rated", {})), _numbers(state.get("counted", {}))
+        self.seen = {
+            name: max(self._counted.get(name, 0.0), self.rated.get(name, 0.0))
+            for name in {**self._counted, **self.rated}
+        }
+        self.folded = int(_numbers(state.get("folded", {})).get("", 0.0))
+
+
+def _numbers(state: State) -> dict[str, float]:
+    return {name: float(checked(vector, 1)[0]) for name, vector in state.items()}
 
 
 def _known(numbers: Vector) -> list[float | None]:

@@ -90,6 +90,11 @@ class Settings(BaseModel):
         allow_inf_nan=False,
         description="Days after which an observation counts half; 0 forgets nothing.",
     )
+    snapshot_every: int = Field(
+        5000,
+        ge=0,
+        description="Observations between snapshots of beliefs, which shorten the next start; 0 writes none.",
+    )
     baseline_model: str | None = Field(
         None, description="Savings are counted against always asking this model; empty is the dearest."
     )

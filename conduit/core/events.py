@@ -94,6 +94,16 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotRefused:
+    """Beliefs could not be formed from a snapshot, which is kept; they are rebuilt from an older one or the ledger."""
+
+    position: int
+    """Of the ledger, at which it was taken."""
+    why: str
+    """corrupt, version, policy, features or half-life."""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheAsked:
     """An answer was looked for in a cache."""
 
@@ -118,6 +128,7 @@ Event = (
     | Judged
     | NotJudged
     | Followed
+    | SnapshotRefused
     | CacheAsked
     | Degraded
 )

@@ -74,6 +74,10 @@ class LogNormal:
     def state(self) -> State:
         return self._regression.state()
 
+    def restore(self, state: State) -> None:
+        self._regression.restore(state)
+        self.seen = bool(state)
+
 
 class Forecast:
     """Beliefs about tokens and latency. `blocks` and `tau_s` as of HierarchicalRegression."""
@@ -110,3 +114,8 @@ class Forecast:
 
     def state(self) -> Mapping[str, State]:
         return {"tokens": self._tokens.state(), "latency": self._latency.state()}
+
+    def restore(self, state: Mapping[str, State]) -> None:
+        """Beliefs follow at the next refresh. ValueError when a shape or a number is wrong."""
+        self._tokens.restore(state.get("tokens", {}))
+        self._latency.restore(state.get("latency", {}))

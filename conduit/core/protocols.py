@@ -10,6 +10,7 @@ from conduit.core.catalogue import Model
 from conduit.core.decision import Decision, Feedback, Observation, Outcome
 from conduit.core.events import Event
 from conduit.core.keys import KeyEntry, Secret
+from conduit.core.snapshot import Recipe, Snapshot
 
 # ------------------------------------------------------------------ time and names
 
@@ -193,6 +194,26 @@ class Ledger(Protocol):
 
     async def close(self) -> None:
         """Write what is queued, then let go."""
+        ...
+
+
+class SnapshotStore(Protocol):
+    """Snapshots of beliefs, beside the ledger. All raise LedgerUnavailable."""
+
+    async def newest(self, *, before: int | None = None) -> tuple[int, Snapshot] | None:
+        """The latest that was saved and not set aside, with its number; `before` is a number, from which to go on."""
+        ...
+
+    async def has(self, recipe: Recipe, *, after: int) -> bool:
+        """Whether there is one of this recipe at a later position of the ledger."""
+        ...
+
+    async def save(self, snapshot: Snapshot) -> None:
+        """The newest few of a recipe are kept."""
+        ...
+
+    async def set_aside(self, number: int, why: str) -> None:
+        """Never offered again, and never deleted."""
         ...
 
 

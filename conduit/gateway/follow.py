@@ -6,6 +6,7 @@ from contextlib import suppress
 from conduit.core.events import Degraded, Followed
 from conduit.core.protocols import Ledger, Listener
 from conduit.core.router import Router
+from conduit.gateway.snapshots import Snapshots
 
 AT_ONCE = 200
 """Observations read at a time: a fold of so many holds the event loop for several milliseconds."""
@@ -14,12 +15,30 @@ AT_ONCE = 200
 class Follower:
     """Reads what is new, folds it, and renews beliefs off the event loop."""
 
-    def __init__(self, *, ledger: Ledger, router: Router, listener: Listener, interval_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        router: Router,
+        listener: Listener,
+        interval_s: float,
+        snapshots: Snapshots | None = None,
+    ) -> None:
         self._ledger, self._router, self._listener, self._interval_s = ledger, router, listener, interval_s
+        self._snapshots = snapshots
         self.position = 0
         """Of the last observation folded."""
         self._news = asyncio.Event()
         self._alone = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Before anything is folded: with the newest snapshot that fits, then with all that came after it.
+
+        Raises LedgerUnavailable.
+        """
+        if self._snapshots is not None:
+            self.position = await self._snapshots.load()
+        await self.catch_up()
 
     async def catch_up(self) -> None:
         """Fold all that there is, and believe it: two processes that have caught up believe the same.
@@ -49,6 +68,8 @@ class Follower:
             read = await self._read()
             if self._router.beliefs.stale or (read == 0 and self._router.beliefs.behind):
                 await asyncio.to_thread(self._router.beliefs.refresh)
+            if self._snapshots is not None and self._snapshots.due(self.position):
+                await self._snapshots.save(self.position)
         return read
 
     def wake(self) -> None:

@@ -17,6 +17,7 @@ from conduit.core.events import (
     NotJudged,
     Served,
     Settled,
+    SnapshotRefused,
 )
 from conduit.core.protocols import Clock
 from conduit.observability import metrics as m
@@ -43,6 +44,7 @@ class CountingListener:
             Judged: self._judged,
             NotJudged: lambda e: samples.add(m.NOT_JUDGED, (e.why,)),
             Followed: self._followed,
+            SnapshotRefused: lambda e: samples.add(m.SNAPSHOTS_REFUSED, (e.why,)),
             CacheAsked: lambda e: samples.add(m.CACHE_HITS if e.hit else m.CACHE_MISSES),
             Degraded: lambda e: samples.add(m.DEGRADED, (e.what,)),
         }

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import structlog
 
-from conduit.core.events import Degraded, Event, FeedbackCapped, NotJudged
+from conduit.core.events import Degraded, Event, FeedbackCapped, NotJudged, SnapshotRefused
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -73,6 +73,8 @@ class LogListener:
     def __call__(self, event: Event, /) -> None:
         if isinstance(event, Degraded):
             self._log.warning("degraded", what=event.what, why=event.why)
+        elif isinstance(event, SnapshotRefused):
+            self._log.warning("snapshot refused", position=event.position, why=event.why)
         elif isinstance(event, FeedbackCapped):
             self._log.warning("feedback capped", key=event.key_id, model=event.model, weight_per_hour=event.weight)
         elif isinstance(event, NotJudged) and event.times.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...

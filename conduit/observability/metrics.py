@@ -183,6 +183,8 @@ CAUGHT_UP = Metric(
     over="min",
 )
 
+SNAPSHOTS_REFUSED = Metric("conduit.snapshots.refused", "counter", "Snapshots that a start could not use.", ("why",))
+
 # ------------------------------------------------------------------ the machine
 
 CACHE_HITS = Metric("conduit.cache.hits", "counter", "Answers that came from the cache.")

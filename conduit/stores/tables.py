@@ -1,4 +1,4 @@
-"""The tables of the ledger, whose columns stand in the order of the fields of what they keep; purses, and keys."""
+"""The tables of the ledger, whose columns stand in the order of the fields of what they keep; others beside it."""
 
 from sqlalchemy import (
     BigInteger,
@@ -109,6 +109,23 @@ observations = Table(
     Column("rival", TEXT),
     Column("preference", Double),
     # AUTOINCREMENT: a position is never given twice, not even after somebody deleted the last row.
+    sqlite_autoincrement=True,
+)
+
+# A cache: whoever deletes all of it loses nothing but the time of the next start.
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("number", POSITION, primary_key=True, autoincrement=True),
+    Column("position", COUNT, nullable=False),
+    Column("time_s", Double, nullable=False),
+    Column("version", COUNT, nullable=False),
+    Column("policy", TEXT, nullable=False),
+    Column("features", TEXT, nullable=False),
+    Column("half_life_s", Double, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("checksum", LargeBinary, nullable=False),
+    Column("refused", TEXT),
     sqlite_autoincrement=True,
 )
 
