@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from secrets import token_bytes, token_hex
@@ -13,7 +13,8 @@ from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, 
 from conduit.core.config import ModelTable, ProviderTable, Settings, make_settings
 from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded, Event
-from conduit.core.protocols import Clock, KeyStore, Ledger, Listener, Purse, SnapshotStore
+from conduit.core.features import TextFeatures
+from conduit.core.protocols import Clock, Ids, KeyStore, Ledger, Listener, Purse, SnapshotStore
 from conduit.core.query import Preferences
 from conduit.core.router import Router
 from conduit.core.system import SystemClock, TimeOrderedIds
@@ -28,8 +29,10 @@ from conduit.gateway.locksmith import Locksmith
 from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
 from conduit.gateway.snapshots import Snapshots
+from conduit.observability.instruments import TracedFeatures, TracedProvider, traced_store
 from conduit.observability.logs import LogListener
-from conduit.observability.samples import Samples
+from conduit.observability.setup import Telemetry
+from conduit.observability.tracing import Tracer
 from conduit.observability.vitals import Vitals
 from conduit.providers.discovery import Declared, ProviderSpec
 from conduit.providers.fleet import Fleet, gather_fleet
@@ -100,19 +103,21 @@ async def assemble(
     settings: Settings,
     environ: Mapping[str, str],
     *,
-    listener: Listener | None = None,
-    samples: Samples | None = None,
+    telemetry: Telemetry | None = None,
 ) -> Conduit:
-    """`samples` is where vitals are counted. Raises ConfigurationError that names the setting."""
-    told = listener or LogListener()
+    """`telemetry` has started. Raises ConfigurationError that names the setting."""
+    told = telemetry or LogListener()
     url = settings.database_url.get_secret_value()
     ledger = SqlLedger(url, listener=lambda loss: told(Degraded("ledger", loss)))
     database = ledger.database
-    stores = ledger, SqlPurse(database), SqlKeyStore(database), SqlSnapshots(database)
-    conduit = await _assemble(settings, environ, stores, told)
-    if samples is not None:
+    tracer = None if telemetry is None else telemetry.tracer
+    kept = ledger if tracer is None else traced_store(ledger, tracer, system=url.partition(":")[0])
+    stores = kept, SqlPurse(database), SqlKeyStore(database), SqlSnapshots(database)
+    conduit = await _assemble(settings, environ, stores, told, tracer)
+    if telemetry is not None and telemetry.samples is not None:
+        telemetry.providers.update({model.name: model.provider for model in conduit.router.catalogue})
         conduit.vitals = Vitals(
-            samples,
+            telemetry.samples,
             models=lambda: (model.name for model in conduit.router.catalogue),
             unavailable=conduit.gateway.unavailable,
             queued=lambda: ledger.queued,
@@ -140,7 +145,13 @@ async def assemble_demo(*, seed: int) -> Conduit:
     )
 
 
-async def _assemble(settings: Settings, environ: Mapping[str, str], stores: Stores, listener: Listener) -> Conduit:
+async def _assemble(
+    settings: Settings,
+    environ: Mapping[str, str],
+    stores: Stores,
+    listener: Listener,
+    tracer: Tracer | None = None,
+) -> Conduit:
     clock = SystemClock()
     fleet = await gather_fleet(
         environ,
@@ -151,7 +162,10 @@ async def _assemble(settings: Settings, environ: Mapping[str, str], stores: Stor
     )
     for name, why in fleet.silent.items():
         listener(Degraded("provider", f"{name} did not list its models: {why}"))
-    return put_together(settings, fleet, stores, clock=clock, listener=listener)
+    if tracer is not None:
+        seen = {name: TracedProvider(name, provider, tracer) for name, provider in fleet.providers.items()}
+        fleet = replace(fleet, providers=seen)
+    return put_together(settings, fleet, stores, clock=clock, listener=listener, tracer=tracer)
 
 
 def _declared(settings: Settings, environ: Mapping[str, str]) -> Declared:
@@ -195,13 +209,11 @@ def put_together(
     *,
     clock: Clock,
     listener: Listener,
+    tracer: Tracer | None = None,
 ) -> Conduit:
     """Everything that is ours, around what is not."""
     (ledger, purse, keys, snapshots), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
-    half_life_s = settings.half_life_days * DAY_S
-    router = Router(
-        catalogue, policy=settings.policy, seed=settings.seed, clock=clock, ids=ids, half_life_s=half_life_s
-    )
+    router = _router(settings, catalogue, clock=clock, ids=ids, tracer=tracer)
     breaker = Breaker(clock)
     settler = Settler(
         ledger=ledger, clock=clock, ids=ids, listener=listener, weight_per_hour=settings.feedback_weight_per_hour
@@ -252,6 +264,18 @@ def _door(settings: Settings) -> DoorTerms:
         required_by = "ENVIRONMENT=production"
     api_key = settings.api_key.get_secret_value().encode()
     return DoorTerms(api_key, required_by, settings.api_key_grace_s)
+
+
+def _router(settings: Settings, catalogue: Catalogue, *, clock: Clock, ids: Ids, tracer: Tracer | None) -> Router:
+    return Router(
+        catalogue,
+        policy=settings.policy,
+        seed=settings.seed,
+        features=None if tracer is None else TracedFeatures(TextFeatures(), tracer),
+        clock=clock,
+        ids=ids,
+        half_life_s=settings.half_life_days * DAY_S,
+    )
 
 
 def _all(*listeners: Listener) -> Listener:

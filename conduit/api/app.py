@@ -26,7 +26,7 @@ from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.observability.logs import setup_logs
 from conduit.observability.payloads import PayloadLog
 from conduit.observability.redaction import Redactor
-from conduit.observability.setup import Telemetry
+from conduit.observability.setup import Export, setup_telemetry
 
 FILE = "conduit.toml"
 OPEN_DOOR = "whoever reaches the port may use it; set API_KEY, or `conduit keys create NAME`"
@@ -77,12 +77,10 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
     async def lifespan(app: Application) -> AsyncIterator[None]:
         setup_logs(level=settings.log_level, form=settings.log_format)
         try:
-            telemetry.start()
+            await telemetry.start()
             if payloads is not None:
                 payloads.start()
-            conduit = app.state.conduit = await assemble(
-                settings, environ, listener=telemetry, samples=telemetry.samples
-            )
+            conduit = app.state.conduit = await assemble(settings, environ, telemetry=telemetry)
             await conduit.start()
             if not await conduit.keyring.asks():
                 structlog.get_logger("conduit").warning("authentication is off", remedy=OPEN_DOOR)
@@ -95,20 +93,33 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
             await conduit.stop()
             if payloads is not None:
                 await payloads.stop()
-            telemetry.stop()
+            await telemetry.stop()
 
     clock = SystemClock()
     ids = TimeOrderedIds(clock)
-    telemetry = Telemetry(clock=clock, ids=ids, folder=settings.metrics_folder)
-    payloads = _payloads(settings, clock, telemetry)
     app = Application(
         routes=ROUTES,
-        middleware=middleware(settings, clock=clock, ids=ids, listener=telemetry, payloads=payloads),
         exception_handlers={ConduitError: answer_error, HTTPException: answer_error},
         lifespan=lifespan,
     )
-    app.state.telemetry = telemetry
+    telemetry = setup_telemetry(app, export=_export(settings), folder=settings.metrics_folder, clock=clock, ids=ids)
+    payloads = _payloads(settings, clock, telemetry)
+    app.user_middleware = list(middleware(settings, clock=clock, ids=ids, listener=telemetry, payloads=payloads))
     return app
+
+
+def _export(settings: Settings) -> Export | None:
+    if not settings.otel_enabled:
+        return None
+    return Export(
+        settings.otel_exporter_otlp_endpoint,
+        settings.otel_exporter_otlp_headers.get_secret_value(),
+        settings.otel_service_name,
+        traces=settings.otel_traces_enabled,
+        share=settings.otel_traces_sampler_arg,
+        metrics=settings.otel_metrics_enabled,
+        metrics_every_s=settings.otel_metric_export_interval / 1e3,
+    )
 
 
 def _payloads(settings: Settings, clock: Clock, listener: Listener) -> PayloadLog | None:

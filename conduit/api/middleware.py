@@ -72,11 +72,12 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         started_s = self._clock.elapsed_s()
-        request_id = scope["conduit.request_id"] = self._request_id(scope)
+        request_id, traceparent, tracestate = self._named(scope)
+        scope["conduit.request_id"] = request_id
         current = Current()
         note = scope["conduit.log"] = current.note
         CURRENT.set(current)
-        self._listener(Arrived())
+        self._listener(Arrived(scope["method"], scope["path"], request_id, traceparent, tracestate))
         status = 0
 
         async def named(message: Message) -> None:
@@ -112,12 +113,17 @@ class RequestContext:
                 **note,
             )
 
-    def _request_id(self, scope: Scope) -> str:
-        """The caller's own when it is sane, else a new one."""
+    def _named(self, scope: Scope) -> tuple[str, str, str]:
+        """The request's id, the caller's own when it is sane; and the trace that it belongs to, as the caller says."""
+        request_id, traceparent, tracestate = "", "", ""
         for name, value in scope["headers"]:
             if name == b"x-request-id" and SANE_REQUEST_ID.fullmatch(value):
-                return str(value, "ascii")
-        return self._ids.new("req")
+                request_id = request_id or str(value, "ascii")
+            elif name == b"traceparent":
+                traceparent = str(value, "latin-1")
+            elif name == b"tracestate":
+                tracestate = str(value, "latin-1")
+        return request_id or self._ids.new("req"), traceparent, tracestate
 
     async def _answer(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         problem = problem_of(error) if isinstance(error, RequestTooLarge) else INTERNAL_ERROR

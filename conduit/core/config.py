@@ -143,6 +143,24 @@ class Settings(BaseModel):
     payload_log_redact: str = Field(
         "", description="A regular expression of more that is to be taken out of them, beside emails, keys and cards."
     )
+    otel_enabled: bool = Field(False, description="Send traces and metrics to an OpenTelemetry collector.")
+    otel_service_name: str = Field("conduit-router", min_length=1, description="What this gateway is called there.")
+    otel_exporter_otlp_endpoint: str = Field(
+        "http://localhost:4318",
+        pattern=r"^https?://\S+$",
+        description="OTLP over HTTP/protobuf; /v1/traces and /v1/metrics are appended.",
+    )
+    otel_exporter_otlp_headers: SecretStr = Field(
+        SecretStr(""), description="Sent with every export: `name=value,name2=value2`, percent-encoded."
+    )
+    otel_traces_enabled: bool = Field(True, description="Whether traces are among what is sent.")
+    otel_metrics_enabled: bool = Field(True, description="Whether metrics are.")
+    otel_traces_sampler_arg: float = Field(
+        1.0, ge=0, le=1, description="The share of traces that is sampled; whoever sends a traceparent decides instead."
+    )
+    otel_metric_export_interval: int = Field(
+        60_000, ge=100, le=3_600_000, description="Milliseconds between exports of metrics."
+    )
     metrics_folder: str = Field(
         "", description="Where workers count together for /metrics; empty is a folder of their own in shared memory."
     )

@@ -9,6 +9,28 @@ from conduit.core.decision import Decision, Feedback, Outcome
 class Arrived:
     """A request has come, and will be told of once more when it is `Served`."""
 
+    method: str
+    path: str
+    """As the caller wrote it."""
+    request_id: str
+    traceparent: str = ""
+    tracestate: str = ""
+    """The caller's headers of W3C Trace Context; empty if there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A part of a request: route, choose, feedback. What is announced until it has `Ended` lies within."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    step: str
+    failed: str | None = None
+    """The type of what was raised."""
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -121,6 +143,8 @@ class Degraded:
 Event = (
     Arrived
     | Served
+    | Began
+    | Ended
     | Decided
     | Settled
     | FeedbackGiven

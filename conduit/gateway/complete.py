@@ -19,6 +19,7 @@ from conduit.gateway.hearing import Hearing
 from conduit.gateway.judge import Judge
 from conduit.gateway.lessons import lessons_of_outcome
 from conduit.gateway.meter import Meter
+from conduit.gateway.steps import Step
 
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
@@ -64,6 +65,7 @@ class Gateway:
         self._router, self._ledger, self._providers = router, ledger, providers
         self._breaker, self._clock, self._listener = breaker, clock, listener
         self._timeout_s, self._attempts, self._judge = timeout_s, attempts, judge
+        self._routing, self._choosing = Step(listener, "route"), Step(listener, "choose")
 
     async def decide(self, ask: Ask) -> Decision:
         """Only choose. Durable when this returns; raises LedgerUnavailable when it cannot be."""
@@ -109,13 +111,17 @@ class Gateway:
 
     def _begin(self, ask: Ask) -> Exchange:
         started_s = self._clock.elapsed_s()
-        if ask.model is None:
-            decision = self._router.choose(ask.query, unavailable=self._breaker.unavailable())
-        else:
-            decision = self._router.assign(ask.query, ask.model)
-        recorded = self._ledger.append(decision)
-        self._listener(Decided(decision))
+        with self._routing:
+            with self._choosing:
+                decision = self._choose(ask)
+            recorded = self._ledger.append(decision)
+            self._listener(Decided(decision))
         return Exchange(decision, recorded, self._clock, Meter(decision.input_tokens), started_s)
+
+    def _choose(self, ask: Ask) -> Decision:
+        if ask.model is not None:
+            return self._router.assign(ask.query, ask.model)
+        return self._router.choose(ask.query, unavailable=self._breaker.unavailable())
 
     async def _first(self, exchange: Exchange, ask: Ask, how: Callable[[Provider, Call], Awaitable[T]]) -> T:
         """The first model that begins to answer, in the decision's order."""

@@ -11,6 +11,7 @@ from conduit.core.protocols import Clock, Ids, Ledger, Listener, Record
 from conduit.gateway.allowance import Allowance
 from conduit.gateway.duels import compared, signals_of
 from conduit.gateway.lessons import credited, lessons_of_feedback
+from conduit.gateway.steps import Step
 
 TRIES = 20
 """Somebody else may be judging the same answer at the same time; each try reads what they wrote."""
@@ -24,6 +25,7 @@ class Settler:
         self, *, ledger: Ledger, clock: Clock, ids: Ids, listener: Listener, weight_per_hour: float = 1000.0
     ) -> None:
         self._ledger, self._clock, self._ids, self._listener = ledger, clock, ids, listener
+        self._step = Step(listener, "feedback")
         self._allowance = Allowance(ledger=ledger, listener=listener, weight_per_hour=weight_per_hour)
 
     async def settle(
@@ -34,9 +36,13 @@ class Settler:
         Raises InvalidRequest when `signals` hold nothing that tells quality, NotFound, LedgerUnavailable.
         """
         check(source, signals)
+        with self._step:
+            return await self._settled(name, signals, source, key_id)
+
+    async def _settled(self, name: str, said: Mapping[str, object], source: Source, key_id: str | None) -> Feedback:
         for _ in range(TRIES):
             try:
-                return await self._once(name, signals, source, key_id)
+                return await self._once(name, said, source, key_id)
             except LedgerConflict:
                 continue
         raise LedgerConflict(f"{TRIES} others judged this answer at the same time; send it again")

@@ -21,19 +21,20 @@ from conduit.core.events import (
 )
 from conduit.core.protocols import Clock
 from conduit.observability import metrics as m
+from conduit.observability.names import CHAT
 from conduit.observability.samples import Samples
 
 NOBODY = "none"
 """The key of who has none."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-CHAT = "chat"
 
 
 class CountingListener:
     """About ten microseconds a request of five candidates."""
 
-    def __init__(self, samples: Samples, clock: Clock) -> None:
-        self._samples, self._clock = samples, clock
+    def __init__(self, samples: Samples, clock: Clock, providers: Mapping[str, str]) -> None:
+        """`providers` tells who offers a model; it may still grow."""
+        self._samples, self._clock, self._providers = samples, clock, providers
         self._ears: Mapping[type, Callable[[Any], None]] = {
             Arrived: self._arrived,
             Served: self._served,
@@ -49,10 +50,12 @@ class CountingListener:
             Degraded: lambda e: samples.add(m.DEGRADED, (e.what,)),
         }
 
+    @property
+    def hears(self) -> tuple[type, ...]:
+        return tuple(self._ears)
+
     def __call__(self, event: Event, /) -> None:
-        ear = self._ears.get(type(event))
-        if ear is not None:
-            ear(event)
+        self._ears[type(event)](event)
 
     # -------------------------------------------------------------- requests
 
@@ -106,7 +109,8 @@ class CountingListener:
             self._answered(outcome)
 
     def _attempt(self, attempt: Attempt) -> None:
-        self._samples.observe(m.OPERATION_DURATION, (CHAT, attempt.model, attempt.error or ""), attempt.latency_s)
+        labels = (*self._call_of(attempt.model), attempt.error or "")
+        self._samples.observe(m.OPERATION_DURATION, labels, attempt.latency_s)
         if attempt.error is not None:
             self._samples.add(m.FAILED_ATTEMPTS, (attempt.model, attempt.error))
 
@@ -114,7 +118,7 @@ class CountingListener:
         samples, model, key = self._samples, outcome.model, decision.key_id or NOBODY
         for kind, count in (("input", outcome.input_tokens or 0), ("output", outcome.output_tokens or 0)):
             samples.add(m.TOKENS_USED, (model, key, kind), count)
-            samples.observe(m.TOKEN_USAGE, (CHAT, model, kind), count)
+            samples.observe(m.TOKEN_USAGE, (*self._call_of(model), kind), count)
         if outcome.cost_usd is None:
             samples.add(m.UNPRICED, (model,))
         else:
@@ -122,12 +126,15 @@ class CountingListener:
             samples.observe(m.ROUTING_COST, (model,), outcome.cost_usd)
 
     def _answered(self, outcome: Outcome) -> None:
-        samples, label = self._samples, (CHAT, outcome.model)
+        samples, label = self._samples, self._call_of(outcome.model)
         samples.observe(m.ROUTING_LATENCY, (outcome.model,), outcome.latency_s * 1e3)
         total_s = outcome.latency_s + sum(a.latency_s for a in outcome.attempts[:-1])
         samples.observe(m.SERVER_DURATION, label, total_s)
         if outcome.first_byte_s is not None:
             samples.observe(m.FIRST_TOKEN, label, outcome.first_byte_s)
+
+    def _call_of(self, model: str) -> tuple[str, str, str]:
+        return CHAT, self._providers.get(model, m.OTHER), model
 
     # -------------------------------------------------------------- learning
 

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import structlog
@@ -68,14 +69,25 @@ class LogListener:
     """Writes what degrades; everything else is in the access line already."""
 
     def __init__(self) -> None:
-        self._log = structlog.get_logger("conduit")
+        self._log = log = structlog.get_logger("conduit")
+        self._ears: Mapping[type, Callable[[Any], None]] = {
+            Degraded: lambda e: log.warning("degraded", what=e.what, why=e.why),
+            SnapshotRefused: lambda e: log.warning("snapshot refused", position=e.position, why=e.why),
+            FeedbackCapped: lambda e: log.warning(
+                "feedback capped", key=e.key_id, model=e.model, weight_per_hour=e.weight
+            ),
+            NotJudged: self._not_judged,
+        }
+
+    @property
+    def hears(self) -> tuple[type, ...]:
+        return tuple(self._ears)
 
     def __call__(self, event: Event, /) -> None:
-        if isinstance(event, Degraded):
-            self._log.warning("degraded", what=event.what, why=event.why)
-        elif isinstance(event, SnapshotRefused):
-            self._log.warning("snapshot refused", position=event.position, why=event.why)
-        elif isinstance(event, FeedbackCapped):
-            self._log.warning("feedback capped", key=event.key_id, model=event.model, weight_per_hour=event.weight)
-        elif isinstance(event, NotJudged) and event.times.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...
+        ear = self._ears.get(type(event))
+        if ear is not None:
+            ear(event)
+
+    def _not_judged(self, event: NotJudged) -> None:
+        if event.times.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...
             self._log.warning("not judged", decision=event.decision_id, why=event.why, times=event.times)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from conduit.observability import names as n
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 SHORT_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0)
 MILLISECONDS = (10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 30_000.0, 60_000.0)
@@ -10,6 +12,7 @@ DOLLARS = (1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 TOKENS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0)
 
+CALL = (n.OPERATION, n.PROVIDER, n.REQUEST_MODEL)
 Kind = Literal["counter", "gauge", "histogram", "summary"]
 Over = Literal["sum", "max", "min", "mean"]
 WORDS = {"s": "seconds", "ms": "milliseconds", "USD": "usd", "{token}": "tokens", "1": ""}
@@ -51,15 +54,13 @@ def exposed_label(label: str) -> str:
 
 # ------------------------------------------------------------------ requests
 
-REQUESTS = Metric(
-    "conduit.requests", "counter", "HTTP requests by route, status and key.", ("http.route", "status", "key")
-)
-ERRORS = Metric("conduit.errors", "counter", "Requests that were refused or failed, by code.", ("http.route", "code"))
+REQUESTS = Metric("conduit.requests", "counter", "HTTP requests by route, status and key.", (n.ROUTE, "status", "key"))
+ERRORS = Metric("conduit.errors", "counter", "Requests that were refused or failed, by code.", (n.ROUTE, "code"))
 HTTP_DURATION = Metric(
     "http.server.request.duration",
     "histogram",
     "From the first byte of the request to the last byte of the answer.",
-    ("http.request.method", "http.route", "http.response.status_code"),
+    (n.METHOD, n.ROUTE, n.STATUS),
     "s",
     SECONDS,
 )
@@ -68,7 +69,7 @@ OVERHEAD = Metric(
     "conduit.gateway.overhead",
     "histogram",
     "What the gateway itself added to a request: its duration without the models' time and the reader's.",
-    ("http.route",),
+    (n.ROUTE,),
     "s",
     SHORT_SECONDS,
 )
@@ -112,7 +113,7 @@ PRICE = Metric(
 # ------------------------------------------------------------------ answers
 
 OUTCOMES = Metric("conduit.outcomes", "counter", "How calls ended.", ("model", "status", "key"))
-TOKENS_USED = Metric("conduit.tokens", "counter", "Tokens used.", ("model", "key", "gen_ai.token.type"), "{token}")
+TOKENS_USED = Metric("conduit.tokens", "counter", "Tokens used.", ("model", "key", n.TOKEN_TYPE), "{token}")
 SPENT = Metric("conduit.spent", "counter", "US dollars spent on answers.", ("model", "key"), "USD")
 UNPRICED = Metric("conduit.answers.unpriced", "counter", "Answers whose price is not known.", ("model",))
 ROUTING_COST = Metric("conduit.routing.cost", "histogram", "US dollars an answer.", ("model",), "USD", DOLLARS)
@@ -120,7 +121,7 @@ ROUTING_LATENCY = Metric(
     "conduit.routing.latency", "histogram", "Until the end of an answer.", ("model",), "ms", MILLISECONDS
 )
 FAILED_ATTEMPTS = Metric(
-    "conduit.attempts.failed", "counter", "Models that were asked and failed, by error.", ("model", "error.type")
+    "conduit.attempts.failed", "counter", "Models that were asked and failed, by error.", ("model", n.ERROR)
 )
 FALLBACKS = Metric(
     "conduit.fallbacks", "counter", "Requests that another model answered than the chosen one.", ("model",)
@@ -132,7 +133,7 @@ TOKEN_USAGE = Metric(
     "gen_ai.client.token.usage",
     "histogram",
     "Tokens of an answer.",
-    ("gen_ai.operation.name", "gen_ai.request.model", "gen_ai.token.type"),
+    (*CALL, n.TOKEN_TYPE),
     "{token}",
     TOKENS,
 )
@@ -140,7 +141,7 @@ OPERATION_DURATION = Metric(
     "gen_ai.client.operation.duration",
     "histogram",
     "One call of a provider; of a stream, until its first frame.",
-    ("gen_ai.operation.name", "gen_ai.request.model", "error.type"),
+    (*CALL, n.ERROR),
     "s",
     SECONDS,
 )
@@ -148,7 +149,7 @@ FIRST_TOKEN = Metric(
     "gen_ai.server.time_to_first_token",
     "histogram",
     "From the request to the first frame of a stream.",
-    ("gen_ai.operation.name", "gen_ai.request.model"),
+    CALL,
     "s",
     SECONDS,
 )
@@ -156,7 +157,7 @@ SERVER_DURATION = Metric(
     "gen_ai.server.request.duration",
     "histogram",
     "From the request to the end of the answer, failed attempts included.",
-    ("gen_ai.operation.name", "gen_ai.request.model"),
+    CALL,
     "s",
     SECONDS,
 )
@@ -199,7 +200,7 @@ METRICS: tuple[Metric, ...] = tuple(each for each in list(globals().values()) if
 
 # ------------------------------------------------------------------ labels
 
-MOST_VALUES = {"model": 100, "gen_ai.request.model": 100, "key": 200, "error.type": 40, "code": 60}
+MOST_VALUES = {"model": 100, n.REQUEST_MODEL: 100, "key": 200, n.ERROR: 40, "code": 60}
 OTHER_VALUES = 30
 OTHER = "other"
 """What a label says once it has had as many values as it may have."""

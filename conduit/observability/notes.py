@@ -3,6 +3,8 @@
 from conduit.core.events import Decided, Degraded, Event, FeedbackGiven, Settled
 from conduit.observability.current import CURRENT, Current
 
+HEARS = (Decided, Settled, FeedbackGiven, Degraded)
+
 
 def note_down(event: Event, /) -> None:
     """A listener. What happens in no request is no part of any line."""

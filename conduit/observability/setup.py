@@ -2,49 +2,101 @@
 
 import asyncio
 import os
+import socket
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
 
 from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded, Event
 from conduit.core.protocols import Clock, Ids, Listener
+from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.observability import notes
 from conduit.observability.counting import CountingListener
 from conduit.observability.logs import LogListener
-from conduit.observability.notes import note_down
 from conduit.observability.prometheus import exposition
 from conduit.observability.rendezvous import clear_away_old_ones, is_private, meeting_place
 from conduit.observability.samples import Samples
+from conduit.observability.tracing import Tracer
 
 with suppress(ImportError):  # an operating system without file locks: then each process counts for itself
     from conduit.observability.gathering import Gathering
+
+if TYPE_CHECKING:
+    from conduit.observability.exporter import Exporter
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What goes to a collector, and where that is."""
+
+    endpoint: str
+    headers: str
+    """As OpenTelemetry writes them; secret."""
+    service: str
+    traces: bool = True
+    share: float = 1.0
+    """Of the traces that nobody began before us."""
+    metrics: bool = True
+    metrics_every_s: float = 60.0
+
+    def __repr__(self) -> str:
+        return f"Export({self.endpoint!r})"
 
 
 class Telemetry:
     """Told of everything. It is made before the server's processes part, and begins to count in each of them.
 
-    `folder` is where workers count together; empty finds a place of their own.
+    `folder` is where workers count together; empty finds a place of their own. Without an `export` nothing of
+    OpenTelemetry is even loaded.
     """
 
-    def __init__(self, *, clock: Clock, ids: Ids, folder: str = "") -> None:
-        self._clock, self._ids, self._folder = clock, ids, folder
-        self._listeners: tuple[Listener, ...] = (note_down, LogListener())
+    def __init__(self, *, clock: Clock, ids: Ids, folder: str = "", export: Export | None = None) -> None:
+        self._clock, self._ids, self._folder, self._export = clock, ids, folder, export
+        self._ears: dict[type, tuple[Listener, ...]] = {}
         self._gathering: Gathering | None = None
+        self._exporter: Exporter | None = None
         self.samples: Samples | None = None
+        self.tracer: Tracer | None = None
+        self.providers: dict[str, str] = {}
+        """Model -> who offers it, for labels."""
+        self._listen(notes.HEARS, notes.note_down)
+        log = LogListener()
+        self._listen(log.hears, log)
 
     def __call__(self, event: Event, /) -> None:
-        for listener in self._listeners:
+        for listener in self._ears.get(type(event), ()):
             listener(event)
 
-    def start(self) -> None:
-        """Raises ConfigurationError when `folder` cannot be used."""
+    async def start(self) -> None:
+        """Raises ConfigurationError when `folder` or `export` cannot be used."""
         self.samples = samples = self._joined()
-        self._listeners = (*self._listeners, CountingListener(samples, self._clock))
+        if self._export is not None:
+            self._exporter = self._exporting(self._export, samples)
+            self._exporter.start()
+            if self._export.traces:
+                random = Random()  # noqa: S311  names of spans guard nothing
+                self.tracer = Tracer(
+                    clock=self._clock, random=random, share=self._export.share, export=self._exporter.take
+                )
+                self._listen(Tracer.HEARS, self.tracer)
+        counting = CountingListener(samples, self._clock, self.providers)
+        self._listen(counting.hears, counting)
         if self._gathering is None:
             self(Degraded("metrics", "no folder in which workers could count together: each shows its own"))
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        """Send what is left; nothing is counted afterwards."""
+        self._ears = {}
+        if self._exporter is not None:
+            await self._exporter.stop()
         samples, self.samples = self.samples, None
-        self._listeners = self._listeners[:2]
         if samples is not None and self._gathering is not None:
             self._gathering.leave(samples)
 
@@ -54,6 +106,32 @@ class Telemetry:
         if self._gathering is None:
             return exposition(dict(self.samples.read()))
         return exposition(await asyncio.to_thread(self._gathering.read))
+
+    def _listen(self, hears: Iterable[type], listener: Listener) -> None:
+        for kind in hears:
+            self._ears[kind] = (*self._ears.get(kind, ()), listener)
+
+    def _exporting(self, export: Export, samples: Samples) -> "Exporter":
+        from conduit.observability.exporter import Destination, Exporter, parsed_headers
+
+        resource: dict[str, str | int] = {
+            "service.name": export.service,
+            "service.version": _version(),
+            "service.instance.id": self._ids.new("instance"),
+            "host.name": socket.gethostname(),
+            "process.pid": os.getpid(),
+            "telemetry.sdk.language": "python",
+            "telemetry.sdk.name": "conduit",
+            "telemetry.sdk.version": _version(),
+        }
+        return Exporter(
+            Destination(export.endpoint, parsed_headers(export.headers)),
+            resource,
+            samples=samples,
+            numbers_every_s=export.metrics_every_s if export.metrics else None,
+            clock=self._clock,
+            listener=self,
+        )
 
     def _joined(self) -> Samples:
         name = f"{os.getpid()}.{self._ids.new('samples')}"
@@ -72,3 +150,25 @@ class Telemetry:
             return self._gathering.join(name)
         self._gathering = None
         return Samples()
+
+
+def setup_telemetry(
+    app: Starlette,
+    *,
+    export: Export | None = None,
+    folder: str = "",
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+) -> Telemetry:
+    """Telemetry for `app`, which finds it as ``app.state.telemetry``. It is to be started with the app, and stopped."""
+    clock = clock or SystemClock()
+    telemetry = Telemetry(clock=clock, ids=ids or TimeOrderedIds(clock), folder=folder, export=export)
+    app.state.telemetry = telemetry
+    return telemetry
+
+
+def _version() -> str:
+    try:
+        return version("conduit-router")
+    except PackageNotFoundError:
+        return "0"

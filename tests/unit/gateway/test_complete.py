@@ -16,7 +16,7 @@ from conduit.core.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from conduit.core.events import Decided, Degraded, Event, Settled
+from conduit.core.events import Began, Decided, Degraded, Ended, Event, Settled
 from conduit.core.protocols import Frame, Ledger
 from conduit.core.query import Query
 from conduit.core.router import Router
@@ -77,7 +77,8 @@ async def test_an_answer_is_passed_on_recorded_and_teaches() -> None:
     assert done.durable
     assert orjson.loads(done.answer.body) == completion("hi", input_tokens=1000, output_tokens=500)
     assert await b.lessons() == [("first", None, 500.0)]
-    assert [type(e) for e in b.events] == [Decided, Settled]
+    within = [Began, Began, Ended, Decided, Ended]
+    assert [type(e) for e in b.events] == [*within, Settled]
 
 
 async def test_the_next_best_answers_when_the_first_fails_and_the_failure_is_quality_0() -> None:

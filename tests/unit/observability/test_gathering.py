@@ -127,7 +127,7 @@ def test_a_full_file_says_how_much_it_could_not_count() -> None:
     samples = Samples()
     for i in range(100):
         for j in range(30):
-            samples.observe(m.TOKEN_USAGE, (f"operation-{j}", f"model-{i}", "input"), 5)
+            samples.observe(m.TOKEN_USAGE, (f"operation-{j}", "p", f"model-{i}", "input"), 5)
     read = dict(samples.read())
     counted = sum(sum(numbers[:-1]) for (metric, _), numbers in read.items() if metric is m.TOKEN_USAGE)
     assert read[m.UNCOUNTED, ()][0] + counted == 3000

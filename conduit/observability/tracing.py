@@ -1,0 +1,256 @@
+"""Spans: made by hand from what the gateway announces, so that a request that is not sampled costs nothing."""
+
+import functools
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import IntEnum
+from random import Random
+from typing import Any, ParamSpec, TypeVar, cast
+
+from conduit.core.events import Arrived, Began, Decided, Degraded, Ended, Event, FeedbackGiven, Served, Settled
+from conduit.core.protocols import Clock
+from conduit.observability import names as n
+from conduit.observability.current import CURRENT
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Value = Any
+TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+MOST_STATE = 512
+MOST_OF_A_PATH = 200
+SAMPLED = 1
+
+
+class SpanKind(IntEnum):
+    """As OTLP numbers them."""
+
+    INTERNAL = 1
+    SERVER = 2
+    CLIENT = 3
+
+
+@dataclass(slots=True)
+class Trace:
+    """What the spans of one request share."""
+
+    id: bytes
+    sampled: bool
+    state: str
+    """The caller's tracestate, handed on as it came."""
+    tracer: "Tracer"
+    unix_s: float
+    """Add it to the clock's elapsed seconds: times within a trace never run backwards."""
+
+
+@dataclass(slots=True)
+class Span:
+    trace: Trace
+    id: bytes
+    parent_id: bytes | None
+    outer: "Span | None"
+    """The one to which the task returns when this one ends; of a parent in another process there is none."""
+    name: str
+    kind: SpanKind
+    started_ns: int
+    ended_ns: int = 0
+    attributes: dict[str, Value] = field(default_factory=dict)
+    failed: bool = False
+
+
+SPAN: ContextVar[Span | None] = ContextVar("conduit_span", default=None)
+"""In which the running task is. Of a request that is not sampled it is the outermost, and stays that."""
+
+
+class Tracer:
+    """A listener. `export` takes what has ended and must be quick; `share` of the traces that nobody began before us is
+    sampled, of others what their beginner decided."""
+
+    HEARS = (Arrived, Served, Began, Ended, Decided, Settled, FeedbackGiven, Degraded)
+
+    def __init__(self, *, clock: Clock, random: Random, share: float, export: Callable[[Span], None]) -> None:
+        self._clock, self._random, self._export = clock, random, export
+        self._below = round(share * 2.0**64)
+
+    # -------------------------------------------------------------- listening
+
+    def __call__(self, event: Event, /) -> None:
+        if type(event) is Arrived:
+            self._arrived(event)
+            return
+        span = SPAN.get()
+        if span is None or not span.trace.sampled:
+            return
+        match event:
+            case Began():
+                self.begin(n.STEP.format(event.step))
+            case Ended():
+                self._end_step(span, event)
+            case Decided():
+                _decided(span, event)
+            case Settled():
+                _settled(span, event)
+            case FeedbackGiven():
+                span.attributes[n.DECISION] = event.feedback.decision_id
+                span.attributes[n.QUALITY] = event.feedback.quality
+                span.attributes[n.SOURCE] = event.source
+            case Degraded():
+                _outermost(span).attributes[n.DEGRADED] = event.what
+            case Served():
+                self._served(_outermost(span), event)
+
+    def _arrived(self, event: Arrived) -> None:
+        parent = TRACEPARENT.fullmatch(event.traceparent)
+        now_s = self._clock.elapsed_s()
+        if parent is None:
+            identity, state = self._random.randbytes(16), ""
+            sampled = int.from_bytes(identity[8:], "big") < self._below
+        else:
+            identity, sampled = bytes.fromhex(parent[1]), bool(int(parent[3], 16) & SAMPLED)
+            state = event.tracestate[:MOST_STATE]
+        trace = Trace(identity, sampled, state, self, self._clock.now_s() - now_s)
+        span = Span(
+            trace,
+            self._random.randbytes(8),
+            bytes.fromhex(parent[2]) if parent is not None else None,
+            None,
+            event.method,
+            SpanKind.SERVER,
+            self._now_ns(trace),
+        )
+        SPAN.set(span)
+        if not sampled:
+            return
+        span.attributes = {n.REQUEST_ID: event.request_id, n.PATH: event.path[:MOST_OF_A_PATH]}
+        current = CURRENT.get()
+        if current is not None:
+            current.note["trace_id"] = identity.hex()
+
+    def _served(self, span: Span, event: Served) -> None:
+        span.name = f"{event.method} {event.route}"
+        span.attributes |= {n.METHOD: event.method, n.ROUTE: event.route, n.STATUS: event.status}
+        if event.key_id is not None:
+            span.attributes[n.KEY] = event.key_id
+        if event.code is not None:
+            span.attributes[n.ERROR] = event.code
+        span.failed = event.status >= 500
+        self.end(span)
+
+    def _end_step(self, span: Span, event: Ended) -> None:
+        if event.failed is not None:
+            span.failed = True
+            span.attributes[n.ERROR] = event.failed
+        self.end(span)
+
+    # -------------------------------------------------------------- spans
+
+    def begin(self, name: str, kind: SpanKind = SpanKind.INTERNAL, *, enter: bool = True) -> Span | None:
+        """A child of the one in which the task is, and what the task is in from now on if it is to `enter`. None in a
+        request that is not sampled."""
+        outer = SPAN.get()
+        if outer is None or not outer.trace.sampled:
+            return None
+        trace = outer.trace
+        span = Span(trace, self._random.randbytes(8), outer.id, outer, name, kind, self._now_ns(trace))
+        if enter:
+            SPAN.set(span)
+        return span
+
+    def end(self, span: Span) -> None:
+        """Once."""
+        span.ended_ns = self._now_ns(span.trace)
+        if SPAN.get() is span and span.outer is not None:
+            SPAN.set(span.outer)
+        self._export(span)
+
+    def traceparent(self) -> str | None:
+        """For a call of somebody else, of a request that is not sampled; None where nothing is traced."""
+        span = SPAN.get()
+        return None if span is None else traceparent(span)
+
+    def _now_ns(self, trace: Trace) -> int:
+        return int((trace.unix_s + self._clock.elapsed_s()) * 1e9)
+
+
+def traceparent(span: Span) -> str:
+    return f"00-{span.trace.id.hex()}-{span.id.hex()}-{int(span.trace.sampled):02x}"
+
+
+def _outermost(span: Span) -> Span:
+    while span.outer is not None:
+        span = span.outer
+    return span
+
+
+def _decided(span: Span, event: Decided) -> None:
+    decision = event.decision
+    span.attributes |= {
+        n.DECISION: decision.id,
+        n.MODEL: decision.model,
+        n.DOMAIN: decision.domain,
+        n.POLICY: decision.policy,
+        n.ROUTED: decision.routed,
+        n.PROPENSITY: decision.propensity,
+        n.CANDIDATES: len(decision.candidates),
+    }
+    _outermost(span).attributes[n.DECISION] = decision.id
+
+
+def _settled(span: Span, event: Settled) -> None:
+    outcome, top = event.outcome, _outermost(span).attributes
+    top |= {n.MODEL: outcome.model, n.OUTCOME: str(outcome.status), n.ATTEMPTS: len(outcome.attempts)}
+    if outcome.cost_usd is not None:
+        top[n.COST] = outcome.cost_usd
+
+
+# ------------------------------------------------------------------ for users of the library
+
+
+@contextmanager
+def step(name: str, attributes: Mapping[str, Value] | None = None) -> Iterator[Span | None]:
+    """A span around what is done within, as a child of the one around it; None where nothing is traced."""
+    outer = SPAN.get()
+    span = None if outer is None else outer.trace.tracer.begin(name)
+    if span is None:
+        yield None
+        return
+    span.attributes.update(attributes or {})
+    try:
+        yield span
+    except BaseException as error:
+        span.failed = True
+        span.attributes[n.ERROR] = type(error).__name__
+        raise
+    finally:
+        span.trace.tracer.end(span)
+
+
+def traced(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates a function, asynchronous or not: a span each time that it runs within a traced request. Arguments and
+    results are not looked at.
+
+    >>> @traced("rerank")
+    ... async def rerank(candidates): ...
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def waiting(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with step(name):
+                    return await cast("Awaitable[Any]", function(*args, **kwargs))
+
+            return cast("Callable[P, R]", waiting)
+
+        @functools.wraps(function)
+        def plain(*args: P.args, **kwargs: P.kwargs) -> R:
+            with step(name):
+                return function(*args, **kwargs)
+
+        return plain
+
+    return decorate
