@@ -10,6 +10,7 @@ ConduitError
 ├── UpstreamError            a model did not answer
 │   ├── UpstreamRejected     the provider refused this request as the caller's own mistake
 │   └── UpstreamTimeout      no answer in time
+├── WindowUnavailable        what callers do cannot be counted just now
 ├── AllModelsFailed          every model that was asked failed; keeps the attempts
 └── LedgerError              the ledger refused
     ├── LedgerConflict       somebody else wrote that entry first
@@ -55,6 +56,10 @@ class Unauthenticated(ConduitError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class WindowUnavailable(ConduitError):
+    """What callers do cannot be counted together just now. Holds no text of a driver's."""
 
 
 class PermissionDenied(ConduitError):

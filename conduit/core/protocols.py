@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from conduit.bandits.policy import Vector
+from conduit.core.admission import Admission
 from conduit.core.catalogue import Model
 from conduit.core.decision import Decision, Feedback, Observation, Outcome
 from conduit.core.events import Event
-from conduit.core.keys import KeyEntry, Secret
+from conduit.core.keys import KeyEntry, Limits, Secret
 from conduit.core.snapshot import Recipe, Snapshot
 
 # ------------------------------------------------------------------ time and names
@@ -101,6 +102,21 @@ class Provider(Protocol):
     async def embed(self, call: Call) -> Answer: ...
 
     async def close(self) -> None: ...
+
+
+# ------------------------------------------------------------------ limits
+
+
+class Window(Protocol):
+    """Counts what callers do. Raises WindowUnavailable, and no other exception."""
+
+    async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
+        """Lets one more request in, or refuses it without a trace. `visit` is its name, unique over all processes."""
+        ...
+
+    async def leave(self, caller: str, visit: str, tokens: int) -> None:
+        """The request has ended, and took so many tokens."""
+        ...
 
 
 # ------------------------------------------------------------------ the ledger

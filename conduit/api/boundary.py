@@ -1,0 +1,44 @@
+"""Where errors end that nobody has answered: inside the layers that every answer must pass."""
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from conduit.api.envelope import INTERNAL_ERROR, RequestTooLarge, problem_of, problem_response
+from conduit.observability.logs import place
+
+
+class ErrorBoundary:
+    """An error becomes an answer while there is none; after that the server must cut the connection."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._log = structlog.get_logger("conduit.access")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def noticed(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noticed)
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            if begun:
+                self._log.error("broke off", request_id=scope["conduit.request_id"], error=type(error).__name__)
+                raise
+            await self._answer(error, scope, receive, send)
+
+    async def _answer(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = problem_of(error) if isinstance(error, RequestTooLarge) else INTERNAL_ERROR
+        scope["conduit.log"]["code"] = problem.code
+        if problem is INTERNAL_ERROR:  # the place, never the text: it may quote a prompt
+            self._log.error("internal error", request_id=scope["conduit.request_id"], where=place(error))
+        await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)

@@ -1,0 +1,61 @@
+"""Headers that every answer has, refusals included."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+NO_PAGE = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+"""Of answers that are no pages; a page says its own."""
+NOT_KEPT = (b"cache-control", b"no-store")
+HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
+
+
+class SecurityHeaders:
+    """Adds what the answer does not say itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        usual = (*SECURITY, NO_PAGE, NOT_KEPT, *((HTTPS_ONLY,) if scope.get("scheme") == "https" else ()))
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                said = {name for name, _ in message["headers"]}
+                message["headers"].extend(header for header in usual if header[0] not in said)
+            await send(message)
+
+        await self._app(scope, receive, guarded)
+
+
+def cors(origins: tuple[str, ...]) -> Mapping[str, Any]:
+    """For Starlette's CORSMiddleware. Keys go in a header that scripts set: cookies are never asked for, so that any
+    origin may be named, the wildcard too."""
+    return {
+        "allow_origins": origins,
+        "allow_methods": ("GET", "POST", "PATCH", "DELETE", "OPTIONS"),
+        "allow_headers": ("authorization", "content-type", "idempotency-key", "traceparent", "x-request-id", "x-conduit-session"),
+        "expose_headers": (
+            "retry-after",
+            "x-conduit-cost-usd",
+            "x-conduit-decision",
+            "x-conduit-degraded",
+            "x-conduit-model",
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
+            "x-request-id",
+        ),
+        "allow_credentials": False,
+        "max_age": 600,
+    }

@@ -1,0 +1,91 @@
+"""Windows of one process: what its callers did within the last minute, by a clock that never runs backwards."""
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from conduit.core.admission import LEASE_S, WINDOW_S, Admission
+from conduit.core.keys import Limits
+from conduit.core.protocols import Clock
+
+
+@dataclass(slots=True)
+class Visits:
+    """Of one caller. Times are of the clock's `elapsed_s`."""
+
+    requests: deque[float] = field(default_factory=deque)
+    tokens: deque[tuple[float, int]] = field(default_factory=deque)
+    spent: int = 0
+    """The sum of `tokens`."""
+    inside: dict[str, float] = field(default_factory=dict)
+    """Visit -> when its lease ends."""
+
+    def forget(self, before_s: float, now_s: float) -> None:
+        while self.requests and self.requests[0] <= before_s:
+            self.requests.popleft()
+        while self.tokens and self.tokens[0][0] <= before_s:
+            self.spent -= self.tokens.popleft()[1]
+        for visit in [visit for visit, end_s in self.inside.items() if end_s <= now_s]:
+            del self.inside[visit]
+
+    @property
+    def idle(self) -> bool:
+        return not (self.requests or self.tokens or self.inside)
+
+
+class MemoryWindow:
+    """A Window. It remembers who came within the last minute or is inside, and nobody else."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._callers: OrderedDict[str, Visits] = OrderedDict()
+        """Who came last is last."""
+
+    async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
+        now_s = self._clock.elapsed_s()
+        self._forget_two(now_s)
+        visits = self._callers.setdefault(caller, Visits())
+        self._callers.move_to_end(caller)
+        visits.forget(now_s - WINDOW_S, now_s)
+        refusal = _refusal(visits, limits, now_s)
+        if refusal is None:
+            visits.requests.append(now_s)
+            if limits.concurrent is not None:
+                visits.inside[visit] = now_s + LEASE_S
+            wait_s = visits.requests[0] + WINDOW_S - now_s
+            refusal = "", limits.requests_per_minute, len(visits.requests), wait_s
+        return Admission(*refusal, now_s=self._clock.now_s())
+
+    async def leave(self, caller: str, visit: str, tokens: int) -> None:
+        visits = self._callers.get(caller)
+        if visits is None:
+            return
+        visits.inside.pop(visit, None)
+        if tokens > 0:
+            visits.tokens.append((self._clock.elapsed_s(), tokens))
+            visits.spent += tokens
+
+    def _forget_two(self, now_s: float) -> None:
+        """Of those who came longest ago, at each visit up to two: there are never more than visits in a minute."""
+        for _ in range(2):
+            if not self._callers:
+                return
+            caller, visits = next(iter(self._callers.items()))
+            visits.forget(now_s - WINDOW_S, now_s)
+            if visits.idle:
+                del self._callers[caller]
+            else:
+                self._callers.move_to_end(caller, last=not visits.requests)
+
+
+def _refusal(visits: Visits, limits: Limits, now_s: float) -> tuple[str, int, int, float] | None:
+    """What is used up, its limit, its count, and seconds until there is room."""
+    most, count = limits.requests_per_minute, len(visits.requests)
+    if most is not None and count >= most:
+        return "requests", most, count, visits.requests[count - most] + WINDOW_S - now_s
+    most = limits.tokens_per_minute
+    if most is not None and visits.spent >= most:
+        return "tokens", most, visits.spent, visits.tokens[0][0] + WINDOW_S - now_s
+    most = limits.concurrent
+    if most is not None and len(visits.inside) >= most:
+        return "concurrent", most, len(visits.inside), 1.0
+    return None
