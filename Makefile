@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: run test lint demo format lock clean
+.PHONY: run test coverage lint demo format lock clean
 
 run: .venv/.installed
 	@$(BIN)/conduit serve
@@ -14,6 +14,9 @@ demo: .venv/.installed
 	@$(BIN)/conduit demo
 
 test: .venv/.installed-dev
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+coverage: .venv/.installed-dev
 	@$(BIN)/python -m coverage run -m pytest
 	@$(BIN)/python -m coverage report --format=total | sed 's/^/branch coverage without what gateways started as processes ran: /; s/$$/ %/'
 

@@ -49,7 +49,7 @@ def free_port() -> int:
 def server(app: str, port: int, folder: str, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
     """A uvicorn of its own, up when this enters."""
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "error", "--no-access-log"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "error", **environ}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "error", "API_RATE_LIMIT": "0", **environ}
     process = subprocess.Popen(command, cwd=folder, env=env)
     try:
         until = time.monotonic() + 20

@@ -25,6 +25,7 @@ from conduit.gateway.follow import Follower
 from conduit.gateway.judge import Judge, Terms, own_answers
 from conduit.gateway.keyring import Keyring
 from conduit.gateway.keyring import Terms as DoorTerms
+from conduit.gateway.limiter import Limiter
 from conduit.gateway.locksmith import Locksmith
 from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
@@ -41,6 +42,7 @@ from conduit.stores.memory import MemoryLedger
 from conduit.stores.purse import MemoryPurse, SqlPurse
 from conduit.stores.snapshots import MemorySnapshots, SqlSnapshots
 from conduit.stores.sql import SqlLedger
+from conduit.stores.window import MemoryWindow
 
 DAY_S = 86400.0
 Stores = tuple[Ledger, Purse, KeyStore, SnapshotStore]
@@ -59,6 +61,7 @@ class Conduit:
     follower: Follower
     judge: Judge | None
     keyring: Keyring
+    limiter: Limiter
     locksmith: Locksmith
     clock: Clock
     preferences: Preferences
@@ -78,6 +81,7 @@ class Conduit:
         """Migrate, see to the door, come to beliefs, follow. Raises LedgerUnavailable and ConfigurationError."""
         await self.ledger.open()
         await self.keyring.open()
+        await self.limiter.open()
         await self.follower.begin()
         self.router.welcome_unknown()
         loops = [each.run() for each in (self.follower, self.retries, self.vitals) if each is not None]
@@ -95,6 +99,7 @@ class Conduit:
             for provider in self.fleet.providers.values():
                 await provider.close()
             await self.fleet.session.close()
+            await self.limiter.close()
         finally:
             await self.ledger.close()
 
@@ -166,6 +171,22 @@ async def _assemble(
         seen = {name: TracedProvider(name, provider, tracer) for name, provider in fleet.providers.items()}
         fleet = replace(fleet, providers=seen)
     return put_together(settings, fleet, stores, clock=clock, listener=listener, tracer=tracer)
+
+
+def _limiter(settings: Settings, *, clock: Clock, listener: Listener) -> Limiter:
+    url = settings.redis_url.get_secret_value()
+    shared = None
+    if url:
+        from conduit.stores.redis import RedisWindow  # a fifth of a second, for who has one
+
+        shared = RedisWindow.at(url)
+    return Limiter(
+        shared=shared,
+        local=MemoryWindow(clock),
+        clock=clock,
+        listener=listener,
+        fails_closed=settings.rate_limit_fail_closed,
+    )
 
 
 def _declared(settings: Settings, environ: Mapping[str, str]) -> Declared:
@@ -247,6 +268,7 @@ def put_together(
             ),
         ),
         judge=judge,
+        limiter=_limiter(settings, clock=clock, listener=listener),
         keyring=Keyring(keys, _door(settings), clock=clock, listener=listener),
         locksmith=Locksmith(keys, clock=clock, ids=ids, random=token_bytes),
         clock=clock,

@@ -6,6 +6,7 @@ from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import problem_of, problem_response
+from conduit.api.paths import is_preflight
 from conduit.core.errors import KeysUnavailable, Unauthenticated
 from conduit.gateway.keyring import Admitted, Keyring
 
@@ -49,7 +50,7 @@ class Authentication:
 
     def _wants_key(self, scope: Scope) -> bool:
         path = get_route_path(scope)
-        if _under(path, ALWAYS_OPEN) or _is_preflight(scope):
+        if _under(path, ALWAYS_OPEN) or is_preflight(scope):
             return False
         return any(_under(path, prefix) for prefix in self._protected)
 
@@ -77,13 +78,6 @@ def _token(scope: Scope) -> bytes:
 def _under(path: str, prefix: str) -> bool:
     """Whole segments: /v1 is above /v1/chat, and not above /v10."""
     return path == prefix or path.startswith(prefix + "/")
-
-
-def _is_preflight(scope: Scope) -> bool:
-    """A browser asks without a key whether it may send one; nothing but OPTIONS is routed by it."""
-    return scope["method"] == "OPTIONS" and any(
-        name == b"access-control-request-method" for name, _ in scope["headers"]
-    )
 
 
 def _degraded(send: Send) -> Send:

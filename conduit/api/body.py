@@ -16,6 +16,7 @@ from conduit.gateway.exchange import Ask
 M = TypeVar("M", bound=BaseModel)
 FIELD = re.compile(r"[a-z][a-z0-9_]*")
 """A field's name, in a path that also names the kinds of a union."""
+MOST_MESSAGES = 2000
 SESSION = "x-conduit-session"
 MOST_OF_A_NAME = 200
 SENT_ON = ("traceparent", "tracestate", "x-request-id")
@@ -101,8 +102,8 @@ def _field(data: dict[str, Any], name: str, kind: type[Any]) -> Any:
 
 def _messages(data: dict[str, Any]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = _field(data, "messages", list)
-    if not messages:
-        raise InvalidRequest("messages: must hold at least one message", param="messages")
+    if not 0 < len(messages) <= MOST_MESSAGES:
+        raise InvalidRequest(f"messages: must hold 1 to {MOST_MESSAGES} messages", param="messages")
     for i, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise InvalidRequest(f"messages.{i}: must be an object with a role", param=f"messages.{i}.role")

@@ -4,7 +4,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from conduit.api.envelope import INTERNAL_ERROR, RequestTooLarge, problem_of, problem_response
+from conduit.api.envelope import INTERNAL_ERROR, Refused, problem_of, problem_response
 from conduit.observability.logs import place
 
 
@@ -37,7 +37,7 @@ class ErrorBoundary:
             await self._answer(error, scope, receive, send)
 
     async def _answer(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = problem_of(error) if isinstance(error, RequestTooLarge) else INTERNAL_ERROR
+        problem = problem_of(error) if isinstance(error, Refused) else INTERNAL_ERROR
         scope["conduit.log"]["code"] = problem.code
         if problem is INTERNAL_ERROR:  # the place, never the text: it may quote a prompt
             self._log.error("internal error", request_id=scope["conduit.request_id"], where=place(error))

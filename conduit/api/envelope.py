@@ -21,15 +21,32 @@ from conduit.core.errors import (
     PermissionDenied,
     Unauthenticated,
     UpstreamRejected,
+    WindowUnavailable,
 )
 
 
-class RequestTooLarge(ConduitError):
+class Refused(ConduitError):
+    """The request is not taken in this form, whatever it asks for."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class RequestTooLarge(Refused):
     """More bytes than this path takes. `actual_size` is what was declared, or as far as it was read."""
 
     def __init__(self, *, max_size: int, actual_size: int) -> None:
-        super().__init__(f"the body has {actual_size} bytes or more; {max_size} are accepted here")
+        told = f"the body has {actual_size} bytes or more; {max_size} are accepted here"
+        super().__init__(413, "request_too_large", told)
         self.max_size, self.actual_size = max_size, actual_size
+
+
+class BodyTooSlow(Refused):
+    """It has not come within `body_s` seconds."""
+
+    def __init__(self, body_s: float) -> None:
+        super().__init__(408, "request_timeout", f"the body did not come within {body_s:g} seconds; send it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +62,8 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+CLOSE = {"connection": "close"}
+"""The rest of the body was not read, and would be taken for the next request."""
 INTERNAL_ERROR = Problem(500, "internal_error", "something went wrong on our side; the request id finds it in the log")
 LEDGER_UNAVAILABLE = Problem(
     503, "ledger_unavailable", "the ledger cannot take this just now; send it again", headers={"retry-after": "1"}
@@ -58,7 +77,9 @@ def problem_of(error: Exception) -> Problem:
             problem = Problem(error.status, "invalid_request", str(error), error.param)
         case RequestTooLarge():
             sizes = {"max_size": error.max_size, "actual_size": error.actual_size}
-            problem = Problem(413, "request_too_large", str(error), more=sizes)
+            problem = Problem(error.status, error.code, str(error), more=sizes, headers=CLOSE)
+        case Refused():
+            problem = Problem(error.status, error.code, str(error), headers=CLOSE)
         case NotFound():
             problem = Problem(404, "not_found", str(error), error.param)
         case NoEligibleModel():
@@ -68,7 +89,7 @@ def problem_of(error: Exception) -> Problem:
             headers = {"x-conduit-decision": error.decision_id} if error.decision_id else {}
             attempts = {"attempts": [asdict(a) for a in error.attempts]}
             problem = Problem(status, code, str(error), more=attempts, headers=headers)
-        case Unauthenticated() | PermissionDenied() | KeysUnavailable():
+        case Unauthenticated() | PermissionDenied() | KeysUnavailable() | WindowUnavailable():
             problem = _at_the_door(error)
         case LedgerError():
             problem = LEDGER_UNAVAILABLE
@@ -79,7 +100,7 @@ def problem_of(error: Exception) -> Problem:
     return problem
 
 
-def _at_the_door(error: Unauthenticated | PermissionDenied | KeysUnavailable) -> Problem:
+def _at_the_door(error: Unauthenticated | PermissionDenied | KeysUnavailable | WindowUnavailable) -> Problem:
     match error:
         case Unauthenticated():
             return Problem(401, error.code, str(error), headers={"www-authenticate": "Bearer"})
@@ -87,6 +108,8 @@ def _at_the_door(error: Unauthenticated | PermissionDenied | KeysUnavailable) ->
             return Problem(403, "permission_denied", str(error))
         case KeysUnavailable():
             return Problem(503, "keys_unavailable", str(error), headers={"retry-after": "1"})
+        case WindowUnavailable():
+            return Problem(503, "limits_unavailable", str(error), headers={"retry-after": "1"})
 
 
 def _of_http(error: HTTPException) -> Problem:

@@ -44,7 +44,14 @@ def cors(origins: tuple[str, ...]) -> Mapping[str, Any]:
     return {
         "allow_origins": origins,
         "allow_methods": ("GET", "POST", "PATCH", "DELETE", "OPTIONS"),
-        "allow_headers": ("authorization", "content-type", "idempotency-key", "traceparent", "x-request-id", "x-conduit-session"),
+        "allow_headers": (
+            "authorization",
+            "content-type",
+            "idempotency-key",
+            "traceparent",
+            "x-request-id",
+            "x-conduit-session",
+        ),
         "expose_headers": (
             "retry-after",
             "x-conduit-cost-usd",

@@ -6,26 +6,29 @@ from random import Random
 
 import structlog
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.auth import Authentication
-from conduit.api.envelope import INTERNAL_ERROR, RequestTooLarge, problem_of, problem_response
+from conduit.api.boundary import ErrorBoundary
+from conduit.api.headers import SecurityHeaders, cors
+from conduit.api.paths import PROBES
 from conduit.api.payloads import PayloadTap
+from conduit.api.ratelimit import RateLimit
 from conduit.api.routes import ROUTES
 from conduit.api.sizelimit import SizeLimit
-from conduit.core.config import Settings, parsed_prefixes
+from conduit.core.config import Settings, parsed_list
 from conduit.core.events import Arrived, Served, nobody
+from conduit.core.keys import Limits
+from conduit.core.networks import parsed_networks
 from conduit.core.protocols import Clock, Ids, Listener
 from conduit.observability.current import CURRENT, Current
-from conduit.observability.logs import place
 from conduit.observability.payloads import PayloadLog
 
 CLIENT_LEFT = 499
 """In the log, of a caller who went away while sending; nobody gets it."""
 PATHS = frozenset(route.path for route in ROUTES)
-PROBED = frozenset({"/health/live", "/health/ready", "/health/startup", "/metrics"})
-"""Asked every few seconds by machines: of their successes a line is debugging."""
 MOST_OF_A_PATH = 200
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -33,18 +36,40 @@ SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 def middleware(
     settings: Settings, *, clock: Clock, ids: Ids, listener: Listener, payloads: PayloadLog | None = None
 ) -> Sequence[Middleware]:
-    """Request context > size limit > authentication > routes; with `payloads` a copy is taken before the routes."""
+    """Outermost first; with `payloads` a copy is taken before the routes.
+
+    Errors become answers inside the headers that every answer has, and limits belong to who was let in.
+    """
     kept = () if payloads is None else (_tap(settings, payloads, clock),)
     return (
         Middleware(RequestContext, clock=clock, ids=ids, listener=listener),
-        Middleware(SizeLimit, small=settings.api_max_request_size, large=settings.api_max_chat_size),
-        Middleware(Authentication, protected_prefixes=parsed_prefixes(settings.api_protected_prefixes)),
+        Middleware(SecurityHeaders),
+        Middleware(CORSMiddleware, **cors(parsed_list(settings.cors_allowed_origins))),
+        Middleware(ErrorBoundary),
+        Middleware(
+            SizeLimit,
+            small=settings.api_max_request_size,
+            large=settings.api_max_chat_size,
+            body_s=settings.api_body_timeout_s,
+            clock=clock,
+        ),
+        Middleware(Authentication, protected_prefixes=parsed_list(settings.api_protected_prefixes)),
+        Middleware(
+            RateLimit,
+            usual=Limits(
+                settings.api_rate_limit or None,
+                settings.api_token_limit or None,
+                settings.api_concurrent_limit or None,
+            ),
+            trusted=parsed_networks(settings.trusted_proxies),
+            ids=ids,
+        ),
         *kept,
     )
 
 
 def _tap(settings: Settings, payloads: PayloadLog, clock: Clock) -> Middleware:
-    keys = frozenset(parsed_prefixes(settings.payload_log_keys))
+    keys = frozenset(parsed_list(settings.payload_log_keys))
     random = Random()  # noqa: S311  draws a sample, guards nothing
     return Middleware(PayloadTap, share=settings.payload_log_share, keys=keys, random=random, log=payloads, clock=clock)
 
@@ -57,7 +82,7 @@ def route_of(scope: Scope) -> str:
 
 
 class RequestContext:
-    """Gives each request its id, logs one line when it ends, and is the outermost boundary of errors.
+    """Gives each request its id, and logs one line when it ends: nobody is refused without one.
 
     What is inside may put fields for that line into ``scope["conduit.log"]``; never a prompt, never a secret. Most of
     them come by events (observability/notes.py).
@@ -91,18 +116,13 @@ class RequestContext:
             await self._app(scope, receive, named)
         except ClientDisconnect:
             status = CLIENT_LEFT
-        except Exception as error:  # the outermost boundary
-            if status:
-                self._log.error("broke off", request_id=request_id, error=type(error).__name__)
-                raise
-            await self._answer(error, scope, receive, named)
         finally:
             duration_s = self._clock.elapsed_s() - started_s
             route, code, key = route_of(scope), note.get("code"), scope.get("conduit.key")
             key_id = key.id if key else None
             told = None if code is None else str(code)
             self._listener(Served(scope["method"], route, status, told, duration_s, current.away_s, key_id))
-            log = self._log.debug if route in PROBED and status < 400 else self._log.info
+            log = self._log.debug if route in PROBES and status < 400 else self._log.info
             log(
                 "request",
                 request_id=request_id,
@@ -124,10 +144,3 @@ class RequestContext:
             elif name == b"tracestate":
                 tracestate = str(value, "latin-1")
         return request_id or self._ids.new("req"), traceparent, tracestate
-
-    async def _answer(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = problem_of(error) if isinstance(error, RequestTooLarge) else INTERNAL_ERROR
-        scope["conduit.log"]["code"] = problem.code
-        if problem is INTERNAL_ERROR:  # the place, never the text: it may quote a prompt
-            self._log.error("internal error", request_id=scope["conduit.request_id"], where=place(error))
-        await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)

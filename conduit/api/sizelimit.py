@@ -1,45 +1,76 @@
-"""How many bytes of body a path takes: counted as they arrive, whatever Content-Length says."""
+"""How much a request may bring, and how long it may take: counted as it arrives, whatever its headers say."""
+
+import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from conduit.api.envelope import RequestTooLarge
+from conduit.api.envelope import BodyTooSlow, Refused, RequestTooLarge
+from conduit.core.protocols import Clock
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 MOST_DIGITS = 18
 """Of a declared size: more make a number no smaller, and at some thousand Python refuses to read it."""
-LARGE_PATHS = frozenset({"/v1/chat/completions"})
+LARGE_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings"})
+MOST_HEADERS, MOST_HEADER_BYTES = 100, 32_768
 
 
 class SizeLimit:
-    """`small` bytes for every path but LARGE_PATHS, which take `large`."""
+    """`small` bytes of body for every path but LARGE_PATHS, which take `large`; all of it within `body_s` seconds.
 
-    def __init__(self, app: ASGIApp, *, small: int, large: int) -> None:
-        self._app, self._small, self._large = app, small, large
+    A compressed body is refused: nobody needs one here, and it may hold a thousand times what is counted.
+    """
+
+    def __init__(self, app: ASGIApp, *, small: int, large: int, body_s: float, clock: Clock) -> None:
+        self._app, self._small, self._large, self._body_s, self._clock = app, small, large, body_s, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in BODILESS:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        _check_headers(scope)
+        if scope["method"] in BODILESS:
+            await self._app(scope, receive, send)
+            return
+        _check_encoding(scope)
         limit = self._large if scope["path"] in LARGE_PATHS else self._small
         declared = _declared_size(scope)
         if declared > limit:
             raise RequestTooLarge(max_size=limit, actual_size=declared)
-        await self._app(scope, _counting(receive, limit), send)
+        await self._app(scope, self._counting(receive, limit), send)
+
+    def _counting(self, receive: Receive, limit: int) -> Receive:
+        """A `receive` that raises RequestTooLarge with the first byte too many, and BodyTooSlow when time is up."""
+        read, due_s = 0, self._clock.elapsed_s() + self._body_s
+        whole = False
+
+        async def counted() -> Message:
+            nonlocal read, whole
+            if whole:  # what comes now is that the caller has left, and that may take its time
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(due_s - self._clock.elapsed_s(), 0.0))
+            except TimeoutError:
+                raise BodyTooSlow(self._body_s) from None
+            read += len(message.get("body", b""))
+            if read > limit:
+                raise RequestTooLarge(max_size=limit, actual_size=read)
+            whole = not message.get("more_body", False)
+            return message
+
+        return counted
 
 
-def _counting(receive: Receive, limit: int) -> Receive:
-    """A `receive` that raises RequestTooLarge with the first byte too many."""
-    read = 0
+def _check_headers(scope: Scope) -> None:
+    headers = scope["headers"]
+    if len(headers) > MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > MOST_HEADER_BYTES:
+        told = f"{MOST_HEADERS} headers and {MOST_HEADER_BYTES} bytes of them are accepted"
+        raise Refused(431, "headers_too_large", told)
 
-    async def counted() -> Message:
-        nonlocal read
-        message = await receive()
-        read += len(message.get("body", b""))
-        if read > limit:
-            raise RequestTooLarge(max_size=limit, actual_size=read)
-        return message
 
-    return counted
+def _check_encoding(scope: Scope) -> None:
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+            raise Refused(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")
 
 
 def _declared_size(scope: Scope) -> int:

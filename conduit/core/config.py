@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from conduit.core.catalogue import ABILITIES
 from conduit.core.errors import ConfigurationError
+from conduit.core.networks import parsed_networks
 from conduit.core.query import PRESETS
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -75,6 +76,30 @@ class Settings(BaseModel):
         10_000, gt=0, description="Bytes of body accepted by /v1/complete, /v1/route, /v1/feedback."
     )
     api_max_chat_size: int = Field(8_000_000, gt=0, description="Bytes of body accepted by /v1/chat/completions.")
+    api_body_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="Seconds within which all of a request's body must have come."
+    )
+    api_rate_limit: int = Field(
+        100, ge=0, le=2**31 - 1, description="Requests within a minute of one caller; 0 counts none."
+    )
+    api_token_limit: int = Field(
+        0, ge=0, le=2**31 - 1, description="Tokens within a minute of one caller, in and out; 0 counts none."
+    )
+    api_concurrent_limit: int = Field(
+        0, ge=0, le=2**31 - 1, description="Requests of one caller that may run at once; 0 counts none."
+    )
+    rate_limit_fail_closed: bool = Field(
+        False, description="Answer 503 while limits cannot be counted in Redis, where else each process counts alone."
+    )
+    trusted_proxies: str = Field(
+        "", description="Addresses and blocks, separated by commas, whose X-Forwarded-For is believed."
+    )
+    cors_allowed_origins: str = Field(
+        "", description="Origins, separated by commas, whose pages may call from a browser; * is any."
+    )
+    redis_url: SecretStr = Field(
+        SecretStr(""), description="Where replicas count limits together: `redis://host:6379/0`; empty: each alone."
+    )
     database_url: SecretStr = Field(
         SecretStr("sqlite:///conduit.db"),
         description="The ledger: `sqlite:///path` or `postgresql://user:password@host/name`.",
@@ -199,16 +224,37 @@ class Settings(BaseModel):
             raise ValueError("matches nothing at all everywhere; it must match some text")
         return pattern
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        parsed_networks(networks)
+        return networks
+
+    @field_validator("cors_allowed_origins")
+    @classmethod
+    def _are_origins(cls, origins: str) -> str:
+        for origin in parsed_list(origins):
+            if origin != "*" and re.fullmatch(r"https?://[^/\s]+", origin) is None:
+                raise ValueError(f"{origin!r} is no origin: write https://host, without a path")
+        return origins
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: SecretStr) -> SecretStr:
+        if re.match(r"^$|(redis|rediss|unix)://", url.get_secret_value()) is None:
+            raise ValueError("must be of the form redis://host:6379/0 or rediss://user:password@host:6379/0")
+        return url
+
     @field_validator("api_protected_prefixes")
     @classmethod
     def _are_paths(cls, prefixes: str) -> str:
-        for prefix in parsed_prefixes(prefixes):
+        for prefix in parsed_list(prefixes):
             if not prefix.startswith("/"):
                 raise ValueError(f"{prefix!r} is no path: it must begin with /")
         return prefixes
 
 
-def parsed_prefixes(text: str) -> tuple[str, ...]:
+def parsed_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 

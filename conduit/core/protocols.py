@@ -108,7 +108,11 @@ class Provider(Protocol):
 
 
 class Window(Protocol):
-    """Counts what callers do. Raises WindowUnavailable, and no other exception."""
+    """Counts what callers do. Answers, or raises WindowUnavailable and nothing else, within a tenth of a second."""
+
+    async def open(self) -> None:
+        """Gets ready, so that the first caller does not wait for it."""
+        ...
 
     async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
         """Lets one more request in, or refuses it without a trace. `visit` is its name, unique over all processes."""
@@ -116,6 +120,16 @@ class Window(Protocol):
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
         """The request has ended, and took so many tokens."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class LocalWindow(Window, Protocol):
+    """A Window of this process, which takes over when a shared one does not answer."""
+
+    def heard(self, caller: str, requests: int) -> None:
+        """The shared one has counted so many of the caller's requests just now."""
         ...
 
 

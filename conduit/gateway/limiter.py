@@ -1,15 +1,13 @@
 """Limits go on when what is shared does not answer: then each process counts for itself, and says so."""
 
-import asyncio
 from dataclasses import dataclass
 
 from conduit.core.admission import Admission
 from conduit.core.errors import WindowUnavailable
 from conduit.core.events import Degraded
 from conduit.core.keys import Limits
-from conduit.core.protocols import Clock, Listener, Window
+from conduit.core.protocols import Clock, Listener, LocalWindow, Window
 
-PATIENCE_S = 0.05
 REST_S = 1.0
 """So long nobody asks a shared window that did not answer; then one request tries."""
 
@@ -25,16 +23,26 @@ class Entry:
 class Limiter:
     """Asks the `shared` window where there is one, else the `local` one.
 
+    The local one is told what the shared one counted, so that nobody starts anew when it has to take over.
     `fails_closed`: who cannot be counted together with all others is refused.
     """
 
     def __init__(
-        self, *, shared: Window | None, local: Window, clock: Clock, listener: Listener, fails_closed: bool = False
+        self, *, shared: Window | None, local: LocalWindow, clock: Clock, listener: Listener, fails_closed: bool = False
     ) -> None:
         self._shared, self._local, self._clock, self._listener = shared, local, clock, listener
         self._fails_closed = fails_closed
         self._resting_until_s: float | None = None
         """None: it answered last time."""
+
+    async def open(self) -> None:
+        """Never raises: a start does not depend on what is shared."""
+        if self._shared is None:
+            return
+        try:
+            await self._shared.open()
+        except WindowUnavailable as error:
+            self._rest(error)
 
     async def enter(self, caller: str, visit: str, limits: Limits) -> Entry:
         """Raises WindowUnavailable, where it fails closed."""
@@ -42,12 +50,13 @@ class Limiter:
             return Entry(await self._local.enter(caller, visit, limits), degraded=False)
         if self._may_ask():
             try:
-                async with asyncio.timeout(PATIENCE_S):
-                    admission = await self._shared.enter(caller, visit, limits)
-            except (WindowUnavailable, TimeoutError) as error:
+                admission = await self._shared.enter(caller, visit, limits)
+            except WindowUnavailable as error:
                 self._rest(error)
             else:
                 self._resting_until_s = None
+                if admission.refused in {"", "requests"}:
+                    self._local.heard(caller, admission.current)
                 return Entry(admission, degraded=False)
         if self._fails_closed:
             raise WindowUnavailable("the shared limits cannot be reached")
@@ -59,10 +68,14 @@ class Limiter:
         if self._shared is None or self._resting_until_s is not None:
             return
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                await self._shared.leave(caller, visit, tokens)
-        except (WindowUnavailable, TimeoutError) as error:
+            await self._shared.leave(caller, visit, tokens)
+        except WindowUnavailable as error:
             self._rest(error)
+
+    async def close(self) -> None:
+        """Lets go of what is shared."""
+        if self._shared is not None:
+            await self._shared.close()
 
     def _may_ask(self) -> bool:
         if self._resting_until_s is None:
@@ -73,6 +86,9 @@ class Limiter:
         self._resting_until_s = now_s + REST_S  # this one tries, the others wait for what it finds
         return True
 
-    def _rest(self, error: Exception) -> None:
-        self._resting_until_s = self._clock.elapsed_s() + REST_S
-        self._listener(Degraded("ratelimit", f"the shared window did not answer: {type(error).__name__}"))
+    def _rest(self, error: WindowUnavailable) -> None:
+        """Of all who waited for the same answer, the first tells."""
+        now_s = self._clock.elapsed_s()
+        if self._resting_until_s is None or self._resting_until_s < now_s + REST_S / 2:
+            self._listener(Degraded("ratelimit", f"the shared window did not answer: {error}"))
+        self._resting_until_s = now_s + REST_S

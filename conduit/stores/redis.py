@@ -1,20 +1,28 @@
 """What replicas share in Redis or Valkey: one pool, little patience, and no text of a caller's in it."""
 
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from hashlib import sha1
 from importlib.resources import files
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from conduit.core.admission import LEASE_S, WINDOW_S, Admission
 from conduit.core.errors import ConfigurationError, WindowUnavailable
 from conduit.core.keys import Limits
 
+T = TypeVar("T")
+GIVE_UP_S = 0.5
+"""For a connection, and for an answer; who asks for a visit is less patient."""
 PATIENCE_S = 0.05
-"""For a connection, and for an answer."""
-CONNECTIONS = 50
+TURNS = 30
+"""Of the event loop, when patience has ended: the answer may have come while this process was busy with others."""
+CONNECTIONS = 4
 
 
 def connect(url: str) -> Redis:
@@ -23,43 +31,138 @@ def connect(url: str) -> Redis:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
-            timeout=PATIENCE_S,
-            socket_timeout=PATIENCE_S,
-            socket_connect_timeout=PATIENCE_S,
+            timeout=GIVE_UP_S,
+            socket_timeout=GIVE_UP_S,
+            socket_connect_timeout=GIVE_UP_S,
             retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
         )
     except ValueError:
         raise ConfigurationError("REDIS_URL: must be of the form redis://host:6379/0 or rediss://...") from None
     return Redis.from_pool(pool)
 
 
-class RedisWindow:
-    """A Window over all processes that use one server. Each question is one atomic script, by the server's clock."""
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Text that the server runs at once and undivided."""
+
+    text: str
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        return cls(files("conduit.stores").joinpath("lua", name).read_text("ascii"))
+
+    @property
+    def digest(self) -> str:
+        """By which the server knows it."""
+        return sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+ENTER, LEAVE = Script.named("enter.lua"), Script.named("leave.lua")
+
+
+class Exchange:
+    """Runs scripts. What is asked while an answer is awaited goes out together, next: a burst is two exchanges."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._enter: Any = redis.register_script(_script("enter.lua"))
-        self._leave: Any = redis.register_script(_script("leave.lua"))
+        self._digests = {script: script.digest for script in (ENTER, LEAVE)}
+        self._waiting: list[tuple[Sequence[Any], asyncio.Future[Any]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connects, and teaches the server the scripts. Raises WindowUnavailable."""
+        try:
+            await self._teach()
+        except (RedisError, OSError) as error:
+            raise WindowUnavailable(type(error).__name__) from None
+
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Any:
+        """Raises WindowUnavailable."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(((self._digests[script], len(keys), *keys, *arguments), answer))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        return await answer
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                asked, self._waiting = self._waiting, []
+                await self._ask(asked)
+        finally:
+            self._running = None
+
+    async def _ask(self, asked: list[tuple[Sequence[Any], asyncio.Future[Any]]]) -> None:
+        try:
+            replies = await _in_time(self._replies([question for question, _ in asked]))
+        except (RedisError, OSError) as error:
+            replies = [error] * len(asked)
+            await self._redis.connection_pool.disconnect()  # what was asked may still be answered there
+        for (_, answer), reply in zip(asked, replies, strict=True):
+            if answer.done():
+                continue  # whoever asked has given up
+            if isinstance(reply, Exception):
+                answer.set_exception(WindowUnavailable(type(reply).__name__))
+            else:
+                answer.set_result(reply)
+
+    async def _replies(self, questions: list[Sequence[Any]]) -> list[Any]:
+        replies = await self._once(questions)
+        if any(isinstance(reply, NoScriptError) for reply in replies):  # a new server: none of them has run
+            await self._teach()
+            replies = await self._once(questions)
+        return replies
+
+    async def _teach(self) -> None:
+        for script in self._digests:
+            await self._redis.script_load(script.text)
+
+    async def _once(self, questions: list[Sequence[Any]]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for question in questions:
+                pipe.evalsha(*question)
+            return await pipe.execute(raise_on_error=False)
+
+    async def close(self) -> None:
+        if self._running is not None:
+            await self._running
+        await self._redis.aclose()
+
+
+async def _in_time(work: Coroutine[Any, Any, T]) -> T:
+    """Raises TimeoutError."""
+    task = asyncio.create_task(work)
+    await asyncio.wait({task}, timeout=PATIENCE_S)
+    for _ in range(TURNS):
+        if task.done():
+            return task.result()
+        await asyncio.sleep(0)
+    task.cancel()
+    raise TimeoutError
+
+
+class RedisWindow:
+    """A Window over all processes that use one server. Each question is one atomic script, by the server's clock."""
+
+    def __init__(self, redis: Redis, *, window_s: float = WINDOW_S, lease_s: float = LEASE_S) -> None:
+        self._exchange = Exchange(redis)
+        self._window_ms, self._lease_ms = int(window_s * 1e3), int(lease_s * 1e3)
+
+    async def open(self) -> None:
+        await self._exchange.open()
 
     async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
         bounds = (limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent)
-        arguments = [visit, _ms(WINDOW_S), _ms(LEASE_S), *(-1 if bound is None else bound for bound in bounds)]
-        try:
-            refused, limit, current, wait_ms, now_ms = await self._enter(keys=_keys(caller), args=arguments)
-        except (RedisError, OSError) as error:
-            raise WindowUnavailable(type(error).__name__) from None
+        arguments = [visit, self._window_ms, self._lease_ms, *(-1 if bound is None else bound for bound in bounds)]
+        answer = await self._exchange.run(ENTER, _keys(caller), arguments)
+        refused, limit, current, wait_ms, now_ms = answer
         return Admission(refused.decode(), None if limit < 0 else limit, current, wait_ms / 1e3, now_ms / 1e3)
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
-        _, tokens_key, inside_key = _keys(caller)
-        try:
-            await self._leave(keys=[tokens_key, inside_key], args=[visit, _ms(WINDOW_S), tokens])
-        except (RedisError, OSError) as error:
-            raise WindowUnavailable(type(error).__name__) from None
+        await self._exchange.run(LEAVE, _keys(caller)[1:], [visit, self._window_ms, tokens])
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        await self._exchange.close()
 
     @classmethod
     def at(cls, url: str) -> Self:
@@ -70,11 +173,3 @@ class RedisWindow:
 def _keys(caller: str) -> list[str]:
     """In one slot of a cluster, by the braces."""
     return [f"conduit:{{{caller}}}:{what}" for what in ("requests", "tokens", "inside")]
-
-
-def _ms(seconds: float) -> int:
-    return int(seconds * 1e3)
-
-
-def _script(name: str) -> str:
-    return files("conduit.stores").joinpath("lua", name).read_text("ascii")

@@ -33,27 +33,34 @@ class Visits:
 
 
 class MemoryWindow:
-    """A Window. It remembers who came within the last minute or is inside, and nobody else."""
+    """A Window. It remembers who came within the last `window_s` or is inside, and nobody else."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, *, window_s: float = WINDOW_S, lease_s: float = LEASE_S) -> None:
+        self._clock, self._window_s, self._lease_s = clock, window_s, lease_s
         self._callers: OrderedDict[str, Visits] = OrderedDict()
         """Who came last is last."""
 
+    async def open(self) -> None:
+        """Nothing to get ready."""
+
     async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
         now_s = self._clock.elapsed_s()
-        self._forget_two(now_s)
-        visits = self._callers.setdefault(caller, Visits())
-        self._callers.move_to_end(caller)
-        visits.forget(now_s - WINDOW_S, now_s)
-        refusal = _refusal(visits, limits, now_s)
-        if refusal is None:
-            visits.requests.append(now_s)
-            if limits.concurrent is not None:
-                visits.inside[visit] = now_s + LEASE_S
-            wait_s = visits.requests[0] + WINDOW_S - now_s
-            refusal = "", limits.requests_per_minute, len(visits.requests), wait_s
-        return Admission(*refusal, now_s=self._clock.now_s())
+        visits = self._visits(caller, now_s)
+        refused = _refused(visits, limits, now_s - self._window_s)
+        if refused is not None:
+            what, most, count, wait_s = refused
+            return Admission(what, most, count, wait_s, self._clock.now_s())
+        visits.requests.append(now_s)
+        if limits.concurrent is not None:
+            visits.inside[visit] = now_s + self._lease_s
+        wait_s = visits.requests[0] + self._window_s - now_s
+        return Admission("", limits.requests_per_minute, len(visits.requests), wait_s, self._clock.now_s())
+
+    def heard(self, caller: str, requests: int) -> None:
+        """Elsewhere so many requests of the caller are known to be within the window just now: here no fewer are."""
+        now_s = self._clock.elapsed_s()
+        visits = self._visits(caller, now_s)
+        visits.requests.extend([now_s] * (requests - len(visits.requests)))
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
         visits = self._callers.get(caller)
@@ -64,27 +71,37 @@ class MemoryWindow:
             visits.tokens.append((self._clock.elapsed_s(), tokens))
             visits.spent += tokens
 
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _visits(self, caller: str, now_s: float) -> Visits:
+        self._forget_two(now_s)
+        visits = self._callers.setdefault(caller, Visits())
+        self._callers.move_to_end(caller)
+        visits.forget(now_s - self._window_s, now_s)
+        return visits
+
     def _forget_two(self, now_s: float) -> None:
         """Of those who came longest ago, at each visit up to two: there are never more than visits in a minute."""
         for _ in range(2):
             if not self._callers:
                 return
             caller, visits = next(iter(self._callers.items()))
-            visits.forget(now_s - WINDOW_S, now_s)
+            visits.forget(now_s - self._window_s, now_s)
             if visits.idle:
                 del self._callers[caller]
             else:
                 self._callers.move_to_end(caller, last=not visits.requests)
 
 
-def _refusal(visits: Visits, limits: Limits, now_s: float) -> tuple[str, int, int, float] | None:
-    """What is used up, its limit, its count, and seconds until there is room."""
+def _refused(visits: Visits, limits: Limits, since_s: float) -> tuple[str, int, int, float] | None:
+    """What is used up, its limit, its count, and seconds until there is room; the window begins at `since_s`."""
     most, count = limits.requests_per_minute, len(visits.requests)
     if most is not None and count >= most:
-        return "requests", most, count, visits.requests[count - most] + WINDOW_S - now_s
+        return "requests", most, count, visits.requests[count - most] - since_s
     most = limits.tokens_per_minute
     if most is not None and visits.spent >= most:
-        return "tokens", most, visits.spent, visits.tokens[0][0] + WINDOW_S - now_s
+        return "tokens", most, visits.spent, visits.tokens[0][0] - since_s
     most = limits.concurrent
     if most is not None and len(visits.inside) >= most:
         return "concurrent", most, len(visits.inside), 1.0

@@ -1,5 +1,6 @@
 """The layers, each around a tiny application."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +10,12 @@ import pytest
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from conduit.api.boundary import ErrorBoundary
 from conduit.api.envelope import RequestTooLarge
+from conduit.api.headers import SecurityHeaders
 from conduit.api.middleware import RequestContext
 from conduit.api.sizelimit import SizeLimit
+from conduit.core.system import SystemClock
 from conduit.testing import CountingIds, StillClock
 
 CHAT = "/v1/chat/completions"
@@ -71,7 +75,12 @@ async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
 
 # ------------------------------------------------------------------ size limit
 
-LIMITED = SizeLimit(echo, small=10, large=100)
+
+def sized(app: ASGIApp, *, small: int = 10, large: int = 100, body_s: float = 60.0) -> SizeLimit:
+    return SizeLimit(app, small=small, large=large, body_s=body_s, clock=SystemClock())
+
+
+LIMITED = sized(echo)
 
 
 @pytest.mark.parametrize(("path", "limit"), [("/v1/complete", 10), ("/v1/nothing", 10), (CHAT, 100)])
@@ -88,7 +97,7 @@ async def test_a_body_is_taken_up_to_its_limit(path: str, limit: int) -> None:
 async def test_a_declared_size_is_refused_before_anything_is_read() -> None:
     """Even by an application that would not read it."""
     with pytest.raises(RequestTooLarge) as raised:
-        await call(SizeLimit(deaf, small=10, large=100), headers=[(b"content-length", b"11")])
+        await call(sized(deaf), headers=[(b"content-length", b"11")])
     assert raised.value.actual_size == 11
 
 
@@ -97,6 +106,57 @@ async def test_a_declaration_is_not_believed_when_more_comes(declared: bytes) ->
     """A small, senseless or absurd number is no way around the count."""
     with pytest.raises(RequestTooLarge):
         await call(LIMITED, b"x" * 11, headers=[(b"content-length", declared)])
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"br", b"Identity, gzip", b"deflate"])
+async def test_a_compressed_body_is_refused_unread(encoding: bytes) -> None:
+    """A thousandth of a limit may hold more than the limit."""
+    sent = await call(around(LIMITED), b"x", headers=[(b"content-encoding", encoding)])
+    assert (sent.status, orjson.loads(sent.body)["error"]["code"]) == (415, "unsupported_encoding")
+    assert sent.headers[b"connection"] == b"close"
+    assert (await call(LIMITED, b"x", headers=[(b"content-encoding", b" Identity ")])).body == b"x"
+
+
+@pytest.mark.parametrize("headers", [[(b"a", b"")] * 101, [(b"a", b"x" * 32_768)]])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_headers_have_a_limit_too(headers: Headers, method: str) -> None:
+    sent = await call(around(LIMITED), method=method, headers=headers)
+    assert (sent.status, orjson.loads(sent.body)["error"]["code"]) == (431, "headers_too_large")
+    assert (await call(around(LIMITED), method=method, headers=headers[:-1])).status == 200
+
+
+async def test_a_body_that_does_not_come_is_given_up() -> None:
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    sent = Sent()
+    scope = {"type": "http", "method": "POST", "path": "/v1/complete", "headers": []}
+    await around(sized(echo, body_s=0.01))(scope, receive, sent)
+    assert (sent.status, orjson.loads(sent.body)["error"]["code"]) == (408, "request_timeout")
+
+
+async def test_who_waits_for_the_caller_to_leave_may_wait_longer_than_a_body() -> None:
+    """As streams do."""
+    told: list[str] = []
+    gone = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        told.append((await receive())["type"])
+        asyncio.get_running_loop().call_later(0.05, gone.set)
+        told.append((await receive())["type"])
+
+    bodies = iter([{"type": "http.request", "body": b"x", "more_body": False}])
+
+    async def receive() -> Message:
+        if (message := next(bodies, None)) is not None:
+            return message
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/complete", "headers": []}
+    await sized(app, body_s=0.01)(scope, receive, Sent())
+    assert told == ["http.request", "http.disconnect"]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
@@ -115,16 +175,17 @@ async def test_what_is_no_request_passes_through() -> None:
     async def receive() -> Message:
         return {"type": "lifespan.startup"}
 
-    for layer in (SizeLimit(app, small=1, large=1), around(app)):
+    for layer in (sized(app), SecurityHeaders(app), around(app)):
         await layer({"type": "lifespan"}, receive, Sent())
-    assert seen == ["lifespan"] * 2
+    assert seen == ["lifespan"] * 3
 
 
 # ------------------------------------------------------------------ request context
 
 
 def around(app: ASGIApp) -> RequestContext:
-    return RequestContext(app, clock=StillClock(), ids=CountingIds())
+    """With the boundary of errors, which is where they become answers."""
+    return RequestContext(ErrorBoundary(app), clock=StillClock(), ids=CountingIds())
 
 
 def raising(error: Exception, *, after_start: bool = False) -> ASGIApp:
@@ -178,3 +239,19 @@ async def test_an_error_after_the_answer_began_is_logged_and_raised() -> None:
         await call(around(raising(ValueError("secret"), after_start=True)))
     assert [line["event"] for line in logs] == ["broke off", "request"]
     assert "secret" not in str(logs)
+
+
+# ------------------------------------------------------------------ security headers
+
+
+async def test_an_answer_says_no_security_header_twice() -> None:
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        own = [(b"content-security-policy", b"default-src 'self'")]
+        await send({"type": "http.response.start", "status": 200, "headers": own})
+
+    sent = await call(SecurityHeaders(page))
+    names = [name for name, _ in sent.messages[0]["headers"]]
+    assert len(names) == len(set(names))
+    assert sent.headers[b"content-security-policy"] == b"default-src 'self'"
+    assert sent.headers[b"x-content-type-options"] == b"nosniff"
+    assert b"strict-transport-security" not in sent.headers

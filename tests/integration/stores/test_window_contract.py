@@ -1,0 +1,175 @@
+"""What every window promises, in one process and over many."""
+
+import asyncio
+import multiprocessing
+from collections.abc import AsyncIterator
+from multiprocessing.sharedctypes import Synchronized
+from typing import Any
+
+import pytest
+
+from conduit.core.admission import Admission
+from conduit.core.errors import ConfigurationError, WindowUnavailable
+from conduit.core.keys import Limits
+from conduit.core.protocols import Window
+from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.stores.redis import RedisWindow, connect
+from conduit.stores.window import MemoryWindow
+from conduit.testing import StillClock
+from tests.support.valkey import ValkeyServer, redis_url, valkey
+
+__all__ = ["redis_url", "valkey"]
+
+SHORT_S = 0.4
+IDS = TimeOrderedIds()
+THREE = Limits(requests_per_minute=3)
+
+
+def new(what: str = "visit") -> str:
+    return IDS.new(what)
+
+
+async def let_in(window: Window, caller: str, limits: Limits) -> Admission:
+    """Asks until it is."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await window.enter(caller, new(), limits)
+            if not answer.refused:
+                return answer
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def windows(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Window, Window]]:
+    """One whose window is a minute, and one whose window and leases are short."""
+    long: Window
+    short: Window
+    if request.param == "memory":
+        long, short = MemoryWindow(SystemClock()), MemoryWindow(SystemClock(), window_s=SHORT_S, lease_s=SHORT_S)
+    else:
+        url = request.getfixturevalue("redis_url")
+        long = RedisWindow.at(url)
+        short = RedisWindow(connect(url), window_s=SHORT_S, lease_s=SHORT_S)
+    yield long, short
+    await long.close()
+    await short.close()
+
+
+async def test_as_many_come_in_as_may_and_each_is_told_what_is_left(windows: tuple[Window, Window]) -> None:
+    window, caller = windows[0], new("caller")
+    answers = [await window.enter(caller, new(), THREE) for _ in range(5)]
+    assert [a.refused for a in answers] == ["", "", "", "requests", "requests"]
+    assert [a.remaining for a in answers] == [2, 1, 0, 0, 0]
+    assert [a.current for a in answers] == [1, 2, 3, 3, 3]
+    assert all(a.limit == 3 and 55.0 < a.wait_s <= 60.0 for a in answers)
+
+
+async def test_callers_do_not_count_for_each_other(windows: tuple[Window, Window]) -> None:
+    window, one, other = windows[0], new("caller"), new("caller")
+    for _ in range(3):
+        assert not (await window.enter(one, new(), THREE)).refused
+    assert not (await window.enter(other, new(), THREE)).refused
+
+
+async def test_of_two_hundred_at_once_exactly_as_many_come_in_as_may(windows: tuple[Window, Window]) -> None:
+    window, caller, limits = windows[0], new("caller"), Limits(requests_per_minute=20)
+    answers = await asyncio.gather(*(window.enter(caller, new(), limits) for _ in range(200)))
+    assert sum(not a.refused for a in answers) == 20
+
+
+async def test_who_waits_as_long_as_told_comes_in_and_refusals_count_nothing(windows: tuple[Window, Window]) -> None:
+    window, caller = windows[1], new("caller")
+    for _ in range(3):
+        await window.enter(caller, new(), THREE)
+    refused = await window.enter(caller, new(), THREE)
+    assert refused.refused == "requests"
+    for _ in range(20):
+        await window.enter(caller, new(), THREE)
+    answer = await let_in(window, caller, THREE)
+    assert 1 <= answer.current <= 3
+
+
+async def test_tokens_count_when_they_were_taken(windows: tuple[Window, Window]) -> None:
+    window, caller, limits = windows[0], new("caller"), Limits(tokens_per_minute=100)
+    for tokens in (60, 0, 40):
+        visit = new()
+        assert not (await window.enter(caller, visit, limits)).refused
+        await window.leave(caller, visit, tokens)
+    refused = await window.enter(caller, new(), limits)
+    assert (refused.refused, refused.limit, refused.current) == ("tokens", 100, 100)
+    assert 55.0 < refused.wait_s <= 60.0
+
+
+async def test_who_leaves_makes_room_and_so_does_a_lease_that_ran_out(windows: tuple[Window, Window]) -> None:
+    long, short = windows
+    limits, caller, first = Limits(concurrent=1), new("caller"), new()
+    assert not (await long.enter(caller, first, limits)).refused
+    assert (await long.enter(caller, new(), limits)).refused == "concurrent"
+    await long.leave(caller, first, 0)
+    assert not (await long.enter(caller, new(), limits)).refused
+    forgotten = new("caller")
+    assert not (await short.enter(forgotten, new(), limits)).refused
+    await let_in(short, forgotten, limits)
+
+
+async def test_a_visit_that_nobody_knows_may_leave(windows: tuple[Window, Window]) -> None:
+    await windows[0].leave(new("caller"), new(), 0)
+
+
+# ------------------------------------------------------------------ each its own
+
+
+async def test_one_process_remembers_only_who_came_lately() -> None:
+    """A million addresses are a million bytes too many."""
+    clock = StillClock()
+    window = MemoryWindow(clock)
+    for i in range(2000):
+        clock.at_s = i * 0.1
+        await window.enter(f"peer:{i}", str(i), THREE)
+    assert len(window._callers) <= 1200
+
+
+async def _enter_many(url: str, caller: str, admitted: "Synchronized[int]") -> None:
+    window = RedisWindow.at(url)
+    limits = Limits(requests_per_minute=50)
+    for _ in range(5):
+        answers = await asyncio.gather(*(window.enter(caller, new(), limits) for _ in range(20)))
+        with admitted.get_lock():
+            admitted.value += sum(not a.refused for a in answers)
+    await window.close()
+
+
+def _process(url: str, caller: str, admitted: "Synchronized[int]") -> None:
+    asyncio.run(_enter_many(url, caller, admitted))
+
+
+def test_three_processes_share_one_limit(redis_url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    admitted: Any = context.Value("i", 0)
+    caller = new("caller")
+    processes = [context.Process(target=_process, args=(redis_url, caller, admitted)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert admitted.value == 50
+
+
+@pytest.mark.parametrize("harm", ["kill", "freeze"])
+async def test_a_server_that_does_not_answer_is_an_error_of_ours_without_its_text(
+    valkey: ValkeyServer, harm: str
+) -> None:
+    window = RedisWindow.at(valkey.url)
+    await window.enter("caller", new(), THREE)
+    getattr(valkey, harm)()
+    for question in (window.enter("caller", new(), THREE), window.leave("caller", new(), 1)):
+        with pytest.raises(WindowUnavailable) as raised:
+            await question
+        assert str(valkey.port) not in str(raised.value)
+    await window.close()
+
+
+def test_a_wrong_address_is_named_without_being_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="REDIS_URL") as raised:
+        connect("http://user:marked-secret@host")
+    assert "marked-secret" not in str(raised.value)

@@ -1,0 +1,120 @@
+"""What happens to limits when those who share them do not answer."""
+
+import pytest
+
+from conduit.core.admission import Admission
+from conduit.core.errors import WindowUnavailable
+from conduit.core.events import Degraded, Event
+from conduit.core.keys import Limits
+from conduit.gateway.limiter import REST_S, Limiter
+from conduit.stores.window import MemoryWindow
+from conduit.testing import StillClock
+
+TWO = Limits(requests_per_minute=2, concurrent=2)
+
+
+class Unsteady:
+    """A shared window that works or breaks, as it is told."""
+
+    def __init__(self, inner: MemoryWindow) -> None:
+        self.inner, self.mood, self.asked = inner, "works", 0
+
+    async def open(self) -> None:
+        await self._mood()
+
+    async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
+        await self._mood()
+        return await self.inner.enter(caller, visit, limits)
+
+    async def leave(self, caller: str, visit: str, tokens: int) -> None:
+        await self._mood()
+        await self.inner.leave(caller, visit, tokens)
+
+    async def close(self) -> None: ...
+
+    async def _mood(self) -> None:
+        self.asked += 1
+        if self.mood == "breaks":
+            raise WindowUnavailable("ConnectionError")
+
+
+class Bench:
+    def __init__(self, *, fails_closed: bool = False, clock: StillClock | None = None) -> None:
+        self.clock = clock or StillClock(100.0)
+        self.shared = Unsteady(MemoryWindow(self.clock))
+        self.told: list[Event] = []
+        self.limiter = Limiter(
+            shared=self.shared,
+            local=MemoryWindow(self.clock),
+            clock=self.clock,
+            listener=self.told.append,
+            fails_closed=fails_closed,
+        )
+
+
+async def test_what_is_shared_decides_while_it_answers() -> None:
+    bench = Bench()
+    entries = [await bench.limiter.enter("c", str(i), TWO) for i in range(3)]
+    assert [e.admission.refused for e in entries] == ["", "", "requests"]
+    assert not any(e.degraded for e in entries)
+    assert bench.told == []
+
+
+async def test_a_start_does_not_need_what_is_shared() -> None:
+    bench = Bench()
+    bench.shared.mood = "breaks"
+    await bench.limiter.open()
+    assert [e.what for e in bench.told if isinstance(e, Degraded)] == ["ratelimit"]
+    assert (await bench.limiter.enter("c", "1", TWO)).degraded
+
+
+async def test_this_process_holds_the_same_limit_when_it_does_not_and_says_so() -> None:
+    bench = Bench()
+    bench.shared.mood = "breaks"
+    entries = [await bench.limiter.enter("c", str(i), TWO) for i in range(3)]
+    assert [e.admission.refused for e in entries] == ["", "", "requests"]
+    assert all(e.degraded for e in entries)
+    assert [e.what for e in bench.told if isinstance(e, Degraded)] == ["ratelimit"]
+    assert bench.shared.asked == 1
+
+
+async def test_it_is_asked_again_after_a_rest_and_counts_together_again() -> None:
+    bench = Bench()
+    bench.shared.mood = "breaks"
+    await bench.limiter.enter("c", "1", TWO)
+    bench.shared.mood = "works"
+    bench.clock.at_s += REST_S / 2
+    assert (await bench.limiter.enter("c", "2", TWO)).degraded
+    bench.clock.at_s += REST_S / 2
+    assert not (await bench.limiter.enter("c", "3", TWO)).degraded
+    assert not (await bench.limiter.enter("c", "4", TWO)).degraded
+    assert bench.shared.asked == 3
+
+
+async def test_who_fails_closed_lets_nobody_in_uncounted() -> None:
+    bench = Bench(fails_closed=True)
+    bench.shared.mood = "breaks"
+    for visit in "ab":
+        with pytest.raises(WindowUnavailable):
+            await bench.limiter.enter("c", visit, TWO)
+
+
+async def test_leaving_never_fails_and_gives_back_what_this_process_counted() -> None:
+    bench = Bench()
+    bench.shared.mood = "breaks"
+    limits = Limits(concurrent=1)
+    for visit in "abc":
+        assert not (await bench.limiter.enter("c", visit, limits)).admission.refused
+        await bench.limiter.leave("c", visit, 5)
+
+
+async def test_who_had_no_room_left_has_none_when_this_process_takes_over() -> None:
+    bench = Bench()
+    for visit in "abc":
+        await bench.shared.inner.enter("c", visit, Limits(requests_per_minute=3))  # of another process
+    assert (await bench.limiter.enter("c", "d", TWO)).admission.refused
+    bench.shared.mood = "breaks"
+    entry = await bench.limiter.enter("c", "e", TWO)
+    assert (entry.admission.refused, entry.degraded) == ("requests", True)
+    bench.clock.at_s += 61.0
+    assert not (await bench.limiter.enter("c", "f", TWO)).admission.refused
