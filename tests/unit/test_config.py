@@ -6,7 +6,7 @@ import pytest
 
 from conduit.api.app import read_environ, read_settings
 from conduit.assemble import assemble
-from conduit.core.config import Settings, make_settings, parsed_prefixes
+from conduit.core.config import Settings, make_settings, parsed_list
 from conduit.core.errors import ConfigurationError
 
 
@@ -80,7 +80,7 @@ def test_a_key_is_not_shown() -> None:
 
 def test_a_protected_prefix_is_a_path() -> None:
     assert "'v1/'" in refused(API_PROTECTED_PREFIXES="/metrics, v1/")
-    assert parsed_prefixes("/v1/, /metrics,") == ("/v1/", "/metrics")
+    assert parsed_list("/v1/, /metrics,") == ("/v1/", "/metrics")
 
 
 PROVIDER = {"base_url": "http://127.0.0.1:1/v1"}
