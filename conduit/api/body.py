@@ -16,7 +16,7 @@ from conduit.gateway.exchange import Ask
 M = TypeVar("M", bound=BaseModel)
 FIELD = re.compile(r"[a-z][a-z0-9_]*")
 """A field's name, in a path that also names the kinds of a union."""
-MOST_MESSAGES = 2000
+MOST_MESSAGES = 10_000
 SESSION = "x-conduit-session"
 MOST_OF_A_NAME = 200
 SENT_ON = ("traceparent", "tracestate", "x-request-id")
