@@ -177,9 +177,9 @@ def _limiter(settings: Settings, *, clock: Clock, listener: Listener) -> Limiter
     url = settings.redis_url.get_secret_value()
     shared = None
     if url:
-        from conduit.stores.redis import RedisWindow  # a fifth of a second, for who has one
+        from conduit.stores.redis import RedisWindow, connect  # a fifth of a second, for who has one
 
-        shared = RedisWindow.at(url)
+        shared = RedisWindow(connect(url), patience_s=settings.redis_patience_s)
     return Limiter(
         shared=shared,
         local=MemoryWindow(clock),

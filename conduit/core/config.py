@@ -100,6 +100,9 @@ class Settings(BaseModel):
     redis_url: SecretStr = Field(
         SecretStr(""), description="Where replicas count limits together: `redis://host:6379/0`; empty: each alone."
     )
+    redis_patience_s: float = Field(
+        0.05, gt=0, le=10, description="Seconds that a request waits for Redis before its process counts alone."
+    )
     database_url: SecretStr = Field(
         SecretStr("sqlite:///conduit.db"),
         description="The ledger: `sqlite:///path` or `postgresql://user:password@host/name`.",

@@ -17,16 +17,18 @@ from conduit.core.errors import ConfigurationError, WindowUnavailable
 from conduit.core.keys import Limits
 
 T = TypeVar("T")
-GIVE_UP_S = 0.5
-"""For a connection, and for an answer; who asks for a visit is less patient."""
 PATIENCE_S = 0.05
+GIVE_UP_S = 10.0
 TURNS = 30
 """Of the event loop, when patience has ended: the answer may have come while this process was busy with others."""
 CONNECTIONS = 4
 
 
 def connect(url: str) -> Redis:
-    """Nothing is sent yet. Raises ConfigurationError."""
+    """Nothing is sent yet. Nobody waits for a connection or an answer for longer than GIVE_UP_S, and most wait less.
+
+    Raises ConfigurationError.
+    """
     try:
         pool = BlockingConnectionPool.from_url(
             url,
@@ -63,8 +65,8 @@ ENTER, LEAVE = Script.named("enter.lua"), Script.named("leave.lua")
 class Exchange:
     """Runs scripts. What is asked while an answer is awaited goes out together, next: a burst is two exchanges."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, redis: Redis, *, patience_s: float = PATIENCE_S) -> None:
+        self._redis, self._patience_s = redis, patience_s
         self._digests = {script: script.digest for script in (ENTER, LEAVE)}
         self._waiting: list[tuple[Sequence[Any], asyncio.Future[Any]]] = []
         self._running: asyncio.Task[None] | None = None
@@ -72,7 +74,7 @@ class Exchange:
     async def open(self) -> None:
         """Connects, and teaches the server the scripts. Raises WindowUnavailable."""
         try:
-            await self._teach()
+            await _in_time(self._teach(), GIVE_UP_S)
         except (RedisError, OSError) as error:
             raise WindowUnavailable(type(error).__name__) from None
 
@@ -94,7 +96,7 @@ class Exchange:
 
     async def _ask(self, asked: list[tuple[Sequence[Any], asyncio.Future[Any]]]) -> None:
         try:
-            replies = await _in_time(self._replies([question for question, _ in asked]))
+            replies = await _in_time(self._replies([question for question, _ in asked]), self._patience_s)
         except (RedisError, OSError) as error:
             replies = [error] * len(asked)
             await self._redis.connection_pool.disconnect()  # what was asked may still be answered there
@@ -129,10 +131,10 @@ class Exchange:
         await self._redis.aclose()
 
 
-async def _in_time(work: Coroutine[Any, Any, T]) -> T:
+async def _in_time(work: Coroutine[Any, Any, T], patience_s: float) -> T:
     """Raises TimeoutError."""
     task = asyncio.create_task(work)
-    await asyncio.wait({task}, timeout=PATIENCE_S)
+    await asyncio.wait({task}, timeout=patience_s)
     for _ in range(TURNS):
         if task.done():
             return task.result()
@@ -144,8 +146,10 @@ async def _in_time(work: Coroutine[Any, Any, T]) -> T:
 class RedisWindow:
     """A Window over all processes that use one server. Each question is one atomic script, by the server's clock."""
 
-    def __init__(self, redis: Redis, *, window_s: float = WINDOW_S, lease_s: float = LEASE_S) -> None:
-        self._exchange = Exchange(redis)
+    def __init__(
+        self, redis: Redis, *, patience_s: float = PATIENCE_S, window_s: float = WINDOW_S, lease_s: float = LEASE_S
+    ) -> None:
+        self._exchange = Exchange(redis, patience_s=patience_s)
         self._window_ms, self._lease_ms = int(window_s * 1e3), int(lease_s * 1e3)
 
     async def open(self) -> None:
@@ -163,11 +167,6 @@ class RedisWindow:
 
     async def close(self) -> None:
         await self._exchange.close()
-
-    @classmethod
-    def at(cls, url: str) -> Self:
-        """Raises ConfigurationError."""
-        return cls(connect(url))
 
 
 def _keys(caller: str) -> list[str]:

@@ -160,7 +160,7 @@ def test_a_slow_body_is_closed_while_others_are_served(tmp_path: Path) -> None:
 def test_three_workers_hold_one_limit_lose_it_to_their_own_and_find_it_again(
     tmp_path: Path, valkey: ValkeyServer
 ) -> None:
-    env = {"API_RATE_LIMIT": "40", "REDIS_URL": valkey.url, "TRUSTED_PROXIES": "127.0.0.1"}
+    env = {"API_RATE_LIMIT": "40", "REDIS_URL": valkey.url, "REDIS_PATIENCE_S": "10", "TRUSTED_PROXIES": "127.0.0.1"}
     with GatewayProcess(tmp_path, workers=3, env=env) as gateway, ThreadPoolExecutor(50) as pool:
         replies = list(pool.map(lambda _: gateway.get("/v1/models"), range(200)))
         assert sorted({r.status for r in replies}) == [200, 429]

@@ -21,6 +21,8 @@ from tests.support.valkey import ValkeyServer, redis_url, valkey
 __all__ = ["redis_url", "valkey"]
 
 SHORT_S = 0.4
+PATIENT_S = 10.0
+"""A busy machine is no failure."""
 IDS = TimeOrderedIds()
 THREE = Limits(requests_per_minute=3)
 
@@ -47,8 +49,8 @@ async def windows(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Window,
         long, short = MemoryWindow(SystemClock()), MemoryWindow(SystemClock(), window_s=SHORT_S, lease_s=SHORT_S)
     else:
         url = request.getfixturevalue("redis_url")
-        long = RedisWindow.at(url)
-        short = RedisWindow(connect(url), window_s=SHORT_S, lease_s=SHORT_S)
+        long = RedisWindow(connect(url), patience_s=PATIENT_S)
+        short = RedisWindow(connect(url), patience_s=PATIENT_S, window_s=SHORT_S, lease_s=SHORT_S)
     yield long, short
     await long.close()
     await short.close()
@@ -129,7 +131,7 @@ async def test_one_process_remembers_only_who_came_lately() -> None:
 
 
 async def _enter_many(url: str, caller: str, admitted: "Synchronized[int]") -> None:
-    window = RedisWindow.at(url)
+    window = RedisWindow(connect(url), patience_s=PATIENT_S)
     limits = Limits(requests_per_minute=50)
     for _ in range(5):
         answers = await asyncio.gather(*(window.enter(caller, new(), limits) for _ in range(20)))
@@ -159,8 +161,8 @@ def test_three_processes_share_one_limit(redis_url: str) -> None:
 async def test_a_server_that_does_not_answer_is_an_error_of_ours_without_its_text(
     valkey: ValkeyServer, harm: str
 ) -> None:
-    window = RedisWindow.at(valkey.url)
-    await window.enter("caller", new(), THREE)
+    window = RedisWindow(connect(valkey.url))
+    await window.open()
     getattr(valkey, harm)()
     for question in (window.enter("caller", new(), THREE), window.leave("caller", new(), 1)):
         with pytest.raises(WindowUnavailable) as raised:
