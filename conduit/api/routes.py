@@ -129,7 +129,7 @@ async def stats(request: Request) -> Response:
     totals = await conduit.ledger.totals()
     recent = await conduit.ledger.recent(limit=RECENT_FOR_SAVINGS)
     saved = await asyncio.to_thread(savings, recent, router=conduit.router, baseline=conduit.baseline)
-    view = stats_view(totals, saved, baseline=conduit.baseline)
+    view = stats_view(totals, saved, baseline=conduit.baseline, changes=conduit.router.beliefs.changes)
     if conduit.judge is not None:
         view["judge"] = judge_view(conduit.judge, await conduit.judge.spent_today_usd())
     return json_response(view)

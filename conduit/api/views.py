@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from conduit.bandits.policy import Change
 from conduit.bench.estimators import Savings
 from conduit.core.catalogue import AUTO, Catalogue
 from conduit.core.decision import Decision, Feedback, Outcome
@@ -125,7 +126,9 @@ def is_capped(feedback: Feedback) -> bool:
     return feedback.weight < said_weight(feedback) - ROUNDING
 
 
-def stats_view(totals: Totals, savings: Savings | None, *, baseline: str) -> dict[str, Any]:
+def stats_view(
+    totals: Totals, savings: Savings | None, *, baseline: str, changes: Mapping[tuple[str, str], Change]
+) -> dict[str, Any]:
     ended = totals.answered + totals.failed
     return {
         "total_queries": totals.decisions,
@@ -139,6 +142,10 @@ def stats_view(totals: Totals, savings: Savings | None, *, baseline: str) -> dic
             "success_rate": totals.answered / ended if ended else None,
         },
         "savings": savings_view(savings, baseline),
+        "drift": [
+            {"model": model, "signal": signal, "since": found.since_s, "shift": found.shift, "z": found.z}
+            for (model, signal), found in sorted(changes.items())
+        ],
     }
 
 

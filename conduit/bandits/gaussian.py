@@ -93,7 +93,7 @@ def solve(given: Given) -> Solution:
     """The module's equations."""
     Z, T, (r, d) = given.Z, given.T, given.T_mu.shape
     identity, half, half_mu = np.eye(d), np.sqrt(T), np.sqrt(given.T_mu).ravel()
-    N = np.linalg.inv(identity + half[:, None] * given.An * half)
+    N = inverse(identity + half[:, None] * given.An * half)
     M = half[:, None] * N * half
     Mb = np.einsum("kij,kj->ki", M, given.bn)
     S = (identity - (N + N.swapaxes(1, 2)) / 2) / np.multiply.outer(half, half)
@@ -102,6 +102,15 @@ def solve(given: Given) -> Solution:
     mu = (root @ (root.T @ (given.m0 / given.T_mu + Z.T @ (Mb / T)).ravel())).reshape(r, d)
     theta = Mb + np.einsum("kij,kj->ki", M, Z @ mu / T)
     return Solution(M, theta, mu, root, Z, T)
+
+
+def inverse(inner: Vector) -> Vector:
+    """(k, d, d) the inverses of matrices whose eigenvalues are at least 1 but for rounding."""
+    try:
+        return np.asarray(np.linalg.inv(inner))
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(inner)
+        return np.asarray((vectors / values.clip(1.0)[:, None, :]) @ vectors.swapaxes(1, 2))
 
 
 def inverse_root(inner: Vector) -> Vector:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from conduit.bandits.policy import Distribution, Menu, State, Vector
+from conduit.bandits.policy import Change, Distribution, Menu, State, Vector
 from conduit.bandits.propensity import best_probability, own_variance, with_floor
 from conduit.bandits.regression import HierarchicalRegression
 from conduit.bandits.shrinkage import Hyperprior
@@ -62,6 +62,11 @@ class HierarchicalThompson:
     def refresh(self) -> None:
         """Solve the sums into beliefs."""
         self._quality.refresh()
+
+    @property
+    def changes(self) -> Mapping[str, Change]:
+        """The arms whose quality is not what it was."""
+        return self._quality.changes
 
     def state(self) -> State:
         """Every arm's sums."""

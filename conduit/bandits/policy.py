@@ -42,6 +42,19 @@ class Distribution:
     """(k,) standard deviation of that expectation, as far as the choice took it into account."""
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An arm is no longer what it was."""
+
+    since_s: float
+    """Time of the first decision after."""
+    shift: float
+    """How much more of the signal there is since, in its own units."""
+    z: float
+    n: float
+    """Sum of weights since."""
+
+
 class Policy(Protocol):
     """The one seam of the mathematics. The caller draws; the policy never does."""
 
@@ -72,4 +85,14 @@ class Comparing(Protocol):
 
     def compare(self, winner: str, loser: str, *, preference: float = 1.0, weight: float = 1.0) -> None:
         """Fold one comparison; `preference` is 1 for a win, 0 for a draw, -1 for a loss after all."""
+        ...
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A policy that notices when an arm is no longer what it was."""
+
+    @property
+    def changes(self) -> Mapping[str, Change]:
+        """Of quality, by arm, as of the last refresh."""
         ...

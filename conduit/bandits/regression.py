@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from conduit.bandits.drift import THRESHOLD, Latest, Past, Window, change, renewed
 from conduit.bandits.gaussian import Solution, positive
-from conduit.bandits.policy import State, Vector
+from conduit.bandits.policy import Change, State, Vector
 from conduit.bandits.shrinkage import Evidence, Hyperprior, Spread, fit
-from conduit.bandits.statistics import Sums, bounded
+from conduit.bandits.statistics import MAX_WEIGHT, MAX_X, MAX_Y, Sums, bounded, checked
+
+Stacked = tuple[Vector, Vector, Vector]
 
 MAX_ATTRIBUTE = 5.0
 """An attribute counts up to here: one arm far off must not decide alone what the attribute is worth."""
@@ -28,6 +31,7 @@ class Posterior:
     spread: Spread
     solution: Solution
     """Its last row is an arm of which nothing is known."""
+    changes: Mapping[str, Change]
 
     def rows_of(self, arms: Sequence[str]) -> NDArray[np.intp]:
         """(k,) where each of `arms` stands in the solution."""
@@ -39,6 +43,7 @@ class HierarchicalRegression:
     """theta_a = mu + delta_a for every arm a: see gaussian.py for the model, shrinkage.py for its variances.
 
     `blocks` are the sizes of the groups of features that share a variance; the last is the intercept's, of size 1.
+    `threshold` is that of drift.py for an arm that changes; infinity looks for none.
     `attribute`, read at each refresh, is one number known of an arm beforehand, about 0: effects may grow with it.
     """
 
@@ -49,6 +54,7 @@ class HierarchicalRegression:
         hyperprior: Hyperprior | None = None,
         tau_s: float = math.inf,
         attribute: Mapping[str, float] | None = None,
+        threshold: float = THRESHOLD,
     ) -> None:
         if blocks[-1] != 1:
             raise ValueError("the last block is the intercept and has size 1")
@@ -57,33 +63,65 @@ class HierarchicalRegression:
         self._hyperprior = hyperprior or Hyperprior()
         self._tau_s = tau_s
         self._attribute = attribute
+        self._threshold = threshold
         self._sums: dict[str, Sums] = {}
+        self._windows: dict[str, Window] = {}
         self._folding = threading.Lock()
         self.refresh()
 
     def add(self, arm: str, x: Vector, y: float, *, weight: float = 1.0, time_s: float = 0.0) -> None:
         """Fold one observation; a negative weight takes it out again."""
+        x, y, w = checked(x, self.dimension, bound=MAX_X), bounded(y, MAX_Y), bounded(weight, MAX_WEIGHT)
         with self._folding:
             sums = self._sums.get(arm) or Sums(self.dimension, self._tau_s)
-            sums.add(x, y, weight=weight, time_s=time_s)
+            sums.add(x, y, weight=w, time_s=time_s)
             self._sums[arm] = sums
+            self._windows.setdefault(arm, Window(self.dimension)).add(x, y, weight=w, time_s=time_s)
 
     def refresh(self) -> None:
-        """Solve the sums into new beliefs, then put them in place of the old."""
+        """Solve the sums into new beliefs, then put them in place of the old. Arms that have changed are solved again,
+        from what was seen of them since."""
         with self._folding:
             arms = sorted({*self._sums, *(self._attribute or ())})
-            A, b, moments = self._stacked(arms)
+            stacked = self._stacked(arms)
+            latest = {arm: self._latest(arm) for arm in arms if arm in self._windows}
+        spread, solution = self._fit(arms, stacked)
+        changes: dict[str, Change] = {}
+        for row, arm in enumerate(arms):
+            if arm not in latest:
+                continue
+            past = Past(*(each[row] for each in stacked))
+            found = change(past, latest[arm], solution.theta[row], spread.s2, threshold=self._threshold)
+            if found is not None:
+                changes[arm] = found
+                anew = renewed(past, latest[arm], found.since_s)
+                for each, part in zip(stacked, (anew.A, anew.b, anew.moments), strict=True):
+                    each[row] = part
+        if changes:
+            spread, solution = self._fit(arms, stacked)
+        rows = {arm: row for row, arm in enumerate(arms)}
+        self._posterior = Posterior(rows, spread, solution.narrowed(), changes)
+
+    def _fit(self, arms: list[str], stacked: Stacked) -> tuple[Spread, Solution]:
+        A, b, moments = stacked
         n = moments[:, 0].clip(0.0)
         evidence = Evidence(positive(A), b, self._attributes(arms), float(n.sum()), float(moments[:, 2].sum()))
-        spread, solution = fit(evidence, self.blocks, self._hyperprior)
-        self._posterior = Posterior({arm: row for row, arm in enumerate(arms)}, spread, solution.narrowed())
+        return fit(evidence, self.blocks, self._hyperprior)
 
-    def _stacked(self, arms: list[str]) -> tuple[Vector, Vector, Vector]:
+    @property
+    def _now_s(self) -> float:
+        """The latest time of all that was folded."""
+        return max((s.landmark_s for s in self._sums.values()), default=0.0)
+
+    def _latest(self, arm: str) -> Latest:
+        return Latest.of(self._windows[arm].rows(), now_s=self._now_s, tau_s=self._tau_s)
+
+    def _stacked(self, arms: list[str]) -> Stacked:
         """A (k + 1, d, d), b (k + 1, d) and moments (k + 1, 3), aged to the latest landmark; the last arm has none."""
         nothing = Sums(self.dimension, self._tau_s)
         sums = [self._sums.get(arm, nothing) for arm in [*arms, ""]]
-        now = max((s.landmark_s for s in self._sums.values()), default=0.0)
-        factors = np.array([s.age(now) for s in sums])
+        now_s = self._now_s
+        factors = np.array([s.age(now_s) for s in sums])
         A = np.array([s.A for s in sums]) * factors[:, None, None]
         b = np.array([s.b for s in sums]) * factors[:, None]
         return A, b, np.array([s.moments for s in sums]) * factors[:, None]
@@ -114,13 +152,24 @@ class HierarchicalRegression:
         """The variances in use; `spread.s2` is that of one outcome about its expectation."""
         return self._posterior.spread
 
+    @property
+    def changes(self) -> Mapping[str, Change]:
+        """The arms that are not what they were, as of the last refresh."""
+        return self._posterior.changes
+
     def state(self) -> State:
-        """Every arm's sums, packed."""
+        """Every arm's sums, packed, and then its window."""
         with self._folding:
-            return {arm: sums.pack() for arm, sums in self._sums.items()}
+            return {
+                arm: np.concatenate([sums.pack(), self._windows[arm].rows().ravel()])
+                for arm, sums in self._sums.items()
+            }
 
     def restore(self, state: State) -> None:
-        """Replace the sums; beliefs follow at the next refresh. ValueError when a shape or a number is wrong."""
-        sums = {arm: Sums.unpack(packed, self.dimension, tau_s=self._tau_s) for arm, packed in state.items()}
+        """Replace the sums and the windows; beliefs follow at the next refresh. ValueError when a shape or a number is
+        wrong."""
+        size = Sums.packed_size(self.dimension)
+        sums = {arm: Sums.unpack(flat[:size], self.dimension, tau_s=self._tau_s) for arm, flat in state.items()}
+        windows = {arm: Window.of(flat[size:], self.dimension) for arm, flat in state.items()}
         with self._folding:
-            self._sums = sums
+            self._sums, self._windows = sums, windows

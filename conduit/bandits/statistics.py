@@ -105,11 +105,16 @@ class Sums:
         """(d(d+1)/2 + d + 4,) upper triangle of A | b | moments | landmark."""
         return np.concatenate([self.A[np.triu_indices(self.dimension)], self.b, self.moments, [self.landmark_s]])
 
+    @staticmethod
+    def packed_size(dimension: int) -> int:
+        """How many numbers `pack` returns."""
+        return dimension * (dimension + 1) // 2 + dimension + 4
+
     @classmethod
     def unpack(cls, packed: Vector, dimension: int, *, tau_s: float = math.inf) -> Self:
         """The inverse of `pack`; ValueError when it cannot have come from sums of this dimension."""
         triangle = dimension * (dimension + 1) // 2
-        values = checked(packed, triangle + dimension + 4)
+        values = checked(packed, cls.packed_size(dimension))
         sums = cls(dimension, tau_s=tau_s, landmark_s=float(values[-1]))
         rows, columns = np.triu_indices(dimension)
         sums.A[rows, columns] = sums.A[columns, rows] = values[:triangle]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from conduit.bandits.policy import Comparing, Menu, State, Vector
+from conduit.bandits.policy import Change, Comparing, Menu, State, Vector, Watching
 from conduit.bandits.schedule import Schedule
 from conduit.bandits.statistics import checked, time_constant
 from conduit.core.catalogue import Catalogue, Model, PriceDecades
@@ -148,6 +148,13 @@ class Beliefs:
             self._policy.refresh()
             self._forecast.refresh()
         self._solved = folded
+
+    @property
+    def changes(self) -> Mapping[tuple[str, str], Change]:
+        """Of (model, signal): who is no longer what it was, as of the last `refresh`. Tokens and latency shift in
+        logarithms."""
+        quality = self._policy.changes if isinstance(self._policy, Watching) else {}
+        return {(name, "quality"): found for name, found in quality.items()} | dict(self._forecast.changes)
 
     def state(self) -> Mapping[str, State]:
         """All sums: equal states are equal beliefs."""

@@ -116,6 +116,19 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
+class Drifted:
+    """A model is no longer what it was. Each worker tells it once."""
+
+    model: str
+    signal: str
+    """quality, tokens or latency."""
+    since_s: float
+    """Time of the first decision after."""
+    shift: float
+    """How much more there is of the signal since; of tokens and latency the logarithm."""
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotRefused:
     """Beliefs could not be formed from a snapshot, which is kept; they are rebuilt from an older one or the ledger."""
 
@@ -152,6 +165,7 @@ Event = (
     | Judged
     | NotJudged
     | Followed
+    | Drifted
     | SnapshotRefused
     | CacheAsked
     | Degraded

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conduit.bandits.policy import State, Vector
+from conduit.bandits.policy import Change, State, Vector
 from conduit.bandits.regression import HierarchicalRegression
 from conduit.bandits.shrinkage import Hyperprior
 from conduit.core.catalogue import Model
@@ -71,6 +71,10 @@ class LogNormal:
         away = log + self._regression.spread.s2 / 2.0 - self._centre
         return np.asarray(np.exp(self._centre + away.clip(-FARTHEST, FARTHEST)))
 
+    @property
+    def changes(self) -> Mapping[str, Change]:
+        return self._regression.changes
+
     def state(self) -> State:
         return self._regression.state()
 
@@ -111,6 +115,12 @@ class Forecast:
         tokens, doubt = self._tokens.believed(model, contexts)
         input_rate, output_rate = model.rates
         return input_rate * np.asarray(input_tokens) + output_rate * tokens, doubt
+
+    @property
+    def changes(self) -> Mapping[tuple[str, str], Change]:
+        """Of (model, signal), in logarithms."""
+        signals = ("tokens", self._tokens), ("latency", self._latency)
+        return {(name, signal): found for signal, of in signals for name, found in of.changes.items()}
 
     def state(self) -> Mapping[str, State]:
         return {"tokens": self._tokens.state(), "latency": self._latency.state()}

@@ -1,9 +1,10 @@
 """Beliefs follow the ledger: the one road from what was written to what is believed."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 
-from conduit.core.events import Degraded, Followed
+from conduit.core.events import Degraded, Drifted, Followed
 from conduit.core.protocols import Ledger, Listener
 from conduit.core.router import Router
 from conduit.gateway.snapshots import Snapshots
@@ -26,6 +27,7 @@ class Follower:
     ) -> None:
         self._ledger, self._router, self._listener, self._interval_s = ledger, router, listener, interval_s
         self._snapshots = snapshots
+        self._drifting: Collection[tuple[str, str]] = ()
         self.position = 0
         """Of the last observation folded."""
         self._news = asyncio.Event()
@@ -49,7 +51,7 @@ class Follower:
             while await self._read():
                 pass
             if self._router.beliefs.behind:
-                await asyncio.to_thread(self._router.beliefs.refresh)
+                await self._renew()
 
     async def run(self) -> None:
         """Follow until cancelled; what goes wrong is announced, and tried again."""
@@ -67,10 +69,19 @@ class Follower:
         async with self._alone:
             read = await self._read()
             if self._router.beliefs.stale or (read == 0 and self._router.beliefs.behind):
-                await asyncio.to_thread(self._router.beliefs.refresh)
+                await self._renew()
             if self._snapshots is not None and self._snapshots.due(self.position):
                 await self._snapshots.save(self.position)
         return read
+
+    async def _renew(self) -> None:
+        """Beliefs, and what is known of who has changed."""
+        await asyncio.to_thread(self._router.beliefs.refresh)
+        changes = self._router.beliefs.changes
+        for (model, signal), found in changes.items():
+            if (model, signal) not in self._drifting:
+                self._listener(Drifted(model, signal, found.since_s, found.shift))
+        self._drifting = changes.keys()
 
     def wake(self) -> None:
         """Something was written by this process: look at once."""

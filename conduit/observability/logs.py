@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import structlog
 
-from conduit.core.events import Degraded, Event, FeedbackCapped, NotJudged, SnapshotRefused
+from conduit.core.events import Degraded, Drifted, Event, FeedbackCapped, NotJudged, SnapshotRefused
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -72,6 +72,9 @@ class LogListener:
         self._log = log = structlog.get_logger("conduit")
         self._ears: Mapping[type, Callable[[Any], None]] = {
             Degraded: lambda e: log.warning("degraded", what=e.what, why=e.why),
+            Drifted: lambda e: log.warning(
+                "drift", model=e.model, signal=e.signal, since_s=round(e.since_s, 3), shift=round(e.shift, 4)
+            ),
             SnapshotRefused: lambda e: log.warning("snapshot refused", position=e.position, why=e.why),
             FeedbackCapped: lambda e: log.warning(
                 "feedback capped", key=e.key_id, model=e.model, weight_per_hour=e.weight

@@ -184,6 +184,9 @@ CAUGHT_UP = Metric(
     over="min",
 )
 
+DRIFTED = Metric(
+    "conduit.drift.noticed", "counter", "Times that a model was found to be no longer what it was.", ("model", "signal")
+)
 SNAPSHOTS_REFUSED = Metric("conduit.snapshots.refused", "counter", "Snapshots that a start could not use.", ("why",))
 
 # ------------------------------------------------------------------ the machine
