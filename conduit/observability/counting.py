@@ -30,6 +30,9 @@ NOBODY = "none"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
+BELIEVED = (m.PROBABILITY, m.QUALITY, m.QUALITY_SD)
+
+
 class CountingListener:
     """About ten microseconds a request of five candidates."""
 
@@ -89,10 +92,8 @@ class CountingListener:
         if decision.candidates[0].model != decision.model:
             samples.add(m.EXPLORED)
         for candidate in decision.candidates:
-            label = (candidate.model,)
-            samples.observe(m.PROBABILITY, label, candidate.probability)
-            samples.observe(m.QUALITY, label, candidate.quality)
-            samples.observe(m.QUALITY_SD, label, candidate.quality_sd)
+            believed = (candidate.probability, candidate.quality, candidate.quality_sd)
+            samples.observe_all(BELIEVED, (candidate.model,), believed)
         for model in decision.removed:
             samples.add(m.REMOVED, (model,))
 

@@ -47,11 +47,19 @@ DEGRADED = "conduit.degraded"
 QUALITY = "conduit.feedback.quality"
 SOURCE = "conduit.feedback.source"
 
+UNIQUE = frozenset({REQUEST_ID, DECISION, RESPONSE_ID, PATH})
+"""Whose values never come again."""
+
 # ------------------------------------------------------------------ spans
 
-STEP = "conduit.{}"
-"""Of what the gateway announces to begin and to end: route, choose, feedback."""
-SPAN_FEATURES = STEP.format("features")
+SPAN_FEATURES = "conduit.features"
+
+
+def step(name: str) -> str:
+    """Of what the gateway announces to begin and to end: route, choose, feedback."""
+    return f"conduit.{name}"
+
+
 CHAT = "chat"
 EMBEDDINGS = "embeddings"
 """A provider's span is the operation and the model: `chat gpt-5-mini`. A server's is method and route, a store's its

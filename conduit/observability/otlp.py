@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from conduit.observability.metrics import Metric
+from conduit.observability.names import UNIQUE
 from conduit.observability.samples import Series
 from conduit.observability.tracing import Span
 
@@ -35,7 +36,10 @@ def varint(number: int) -> bytes:
 
 def field(number: int, content: bytes) -> bytes:
     """A message, a string or bytes."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
+    size = len(content)
+    if number < 16 and size < 128:
+        return bytes((number << 3 | 2, size)) + content
+    return varint(number << 3 | 2) + varint(size) + content
 
 
 def text(number: int, content: str) -> bytes:
@@ -56,17 +60,13 @@ def double(number: int, value: float) -> bytes:
 
 
 def _value(value: Value) -> bytes:
-    match value:
-        case str():
-            return text(1, value)
-        case bool():
-            return integer(2, int(value))
-        case int():
-            return integer(3, value)
-        case float():
-            return double(4, value)
-        case _:
-            return field(5, b"".join(field(1, text(1, each)) for each in value))
+    if isinstance(value, str):
+        return text(1, value)
+    if isinstance(value, float):
+        return double(4, value)
+    if isinstance(value, int):
+        return integer(2 if isinstance(value, bool) else 3, value)
+    return field(5, b"".join(field(1, text(1, each)) for each in value))
 
 
 @lru_cache(maxsize=1024)
@@ -74,31 +74,53 @@ def _key(name: str) -> bytes:
     return text(1, name)
 
 
+def _pair(name: str, value: Value) -> bytes:
+    """KeyValue, with its length in front of it."""
+    content = _key(name) + field(2, _value(value))
+    return varint(len(content)) + content
+
+
+_kept_pair = lru_cache(maxsize=2048, typed=True)(_pair)
+"""Most values come again and again."""
+
+
 def attributes(number: int, pairs: Attributes) -> bytes:
-    return b"".join(field(number, _key(name) + field(2, _value(value))) for name, value in pairs.items())
+    tag = varint(number << 3 | 2)
+    return b"".join(
+        [
+            tag + (_pair if name in UNIQUE or type(value) in UNKEPT else _kept_pair)(name, value)
+            for name, value in pairs.items()
+        ]
+    )
 
 
 # ------------------------------------------------------------------ traces
 
+UNKEPT = frozenset({float, list, tuple})
+TIMES = struct.Struct("<BQBQ")
+
+
+@lru_cache(maxsize=1024)
+def _named(name: str, kind: int) -> bytes:
+    return text(5, name) + integer(6, kind)
+
 
 def encoded_span(span: Span) -> bytes:
     """One Span, as a field of its ScopeSpans."""
-    parent = b"" if span.parent_id is None else field(4, span.parent_id)
-    state = text(3, span.trace.state) if span.trace.state else b""
-    status = field(15, integer(3, STATUS_ERROR)) if span.failed else b""
-    return field(
-        2,
-        field(1, span.trace.id)
-        + field(2, span.id)
-        + state
-        + parent
-        + text(5, span.name)
-        + integer(6, span.kind)
-        + fixed64(7, span.started_ns)
-        + fixed64(8, span.ended_ns)
-        + attributes(9, span.attributes)
-        + status,
+    trace = span.trace
+    parts = [b"\x0a\x10", trace.id, b"\x12\x08", span.id]
+    if trace.state:
+        parts.append(text(3, trace.state))
+    if span.parent_id is not None:
+        parts += (b"\x22\x08", span.parent_id)
+    parts += (
+        _named(span.name, span.kind),
+        TIMES.pack(7 << 3 | 1, span.started_ns, 8 << 3 | 1, span.ended_ns),
+        attributes(9, span.attributes),
     )
+    if span.failed:
+        parts.append(field(15, integer(3, STATUS_ERROR)))
+    return field(2, b"".join(parts))
 
 
 def traces(resource: Attributes, spans: Iterable[bytes]) -> bytes:

@@ -85,7 +85,7 @@ class Telemetry:
                 self.tracer = Tracer(
                     clock=self._clock, random=random, share=self._export.share, export=self._exporter.take
                 )
-                self._listen(Tracer.HEARS, self.tracer)
+                self._listen(self.tracer.hears, self.tracer)
         counting = CountingListener(samples, self._clock, self.providers)
         self._listen(counting.hears, counting)
         if self._gathering is None:

@@ -69,11 +69,18 @@ class Tracer:
     """A listener. `export` takes what has ended and must be quick; `share` of the traces that nobody began before us is
     sampled, of others what their beginner decided."""
 
-    HEARS = (Arrived, Served, Began, Ended, Decided, Settled, FeedbackGiven, Degraded)
-
     def __init__(self, *, clock: Clock, random: Random, share: float, export: Callable[[Span], None]) -> None:
         self._clock, self._random, self._export = clock, random, export
         self._below = round(share * 2.0**64)
+        self._ears: Mapping[type, Callable[[Span, Any], None]] = {
+            Began: lambda _, e: self._begin_step(e),
+            Ended: self._end_step,
+            Decided: _decided,
+            Settled: _settled,
+            FeedbackGiven: _judged,
+            Degraded: _degraded,
+            Served: lambda span, e: self._served(_outermost(span), e),
+        }
 
     # -------------------------------------------------------------- listening
 
@@ -82,25 +89,12 @@ class Tracer:
             self._arrived(event)
             return
         span = SPAN.get()
-        if span is None or not span.trace.sampled:
-            return
-        match event:
-            case Began():
-                self.begin(n.STEP.format(event.step))
-            case Ended():
-                self._end_step(span, event)
-            case Decided():
-                _decided(span, event)
-            case Settled():
-                _settled(span, event)
-            case FeedbackGiven():
-                span.attributes[n.DECISION] = event.feedback.decision_id
-                span.attributes[n.QUALITY] = event.feedback.quality
-                span.attributes[n.SOURCE] = event.source
-            case Degraded():
-                _outermost(span).attributes[n.DEGRADED] = event.what
-            case Served():
-                self._served(_outermost(span), event)
+        if span is not None and span.trace.sampled:
+            self._ears[type(event)](span, event)
+
+    @property
+    def hears(self) -> tuple[type, ...]:
+        return (Arrived, *self._ears)
 
     def _arrived(self, event: Arrived) -> None:
         parent = TRACEPARENT.fullmatch(event.traceparent)
@@ -131,13 +125,17 @@ class Tracer:
 
     def _served(self, span: Span, event: Served) -> None:
         span.name = f"{event.method} {event.route}"
-        span.attributes |= {n.METHOD: event.method, n.ROUTE: event.route, n.STATUS: event.status}
+        attributes = span.attributes
+        attributes[n.METHOD], attributes[n.ROUTE], attributes[n.STATUS] = event.method, event.route, event.status
         if event.key_id is not None:
             span.attributes[n.KEY] = event.key_id
         if event.code is not None:
             span.attributes[n.ERROR] = event.code
         span.failed = event.status >= 500
         self.end(span)
+
+    def _begin_step(self, event: Began) -> None:
+        self.begin(n.step(event.step))
 
     def _end_step(self, span: Span, event: Ended) -> None:
         if event.failed is not None:
@@ -197,6 +195,16 @@ def _decided(span: Span, event: Decided) -> None:
         n.CANDIDATES: len(decision.candidates),
     }
     _outermost(span).attributes[n.DECISION] = decision.id
+
+
+def _judged(span: Span, event: FeedbackGiven) -> None:
+    span.attributes[n.DECISION] = event.feedback.decision_id
+    span.attributes[n.QUALITY] = event.feedback.quality
+    span.attributes[n.SOURCE] = event.source
+
+
+def _degraded(span: Span, event: Degraded) -> None:
+    _outermost(span).attributes[n.DEGRADED] = event.what
 
 
 def _settled(span: Span, event: Settled) -> None:
