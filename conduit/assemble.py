@@ -126,6 +126,7 @@ async def assemble(
             models=lambda: (model.name for model in conduit.router.catalogue),
             unavailable=conduit.gateway.unavailable,
             queued=lambda: ledger.queued,
+            catch_up=telemetry.catch_up,
         )
     return conduit
 

@@ -21,6 +21,9 @@ from conduit.observability.tracing import Span
 WAITING = 8192
 """Spans that may wait: a second of a thousand requests."""
 BATCH = 2048
+AT_ONCE = 64
+"""Spans written without giving way: half a millisecond."""
+WRITE_INTERVAL_S = 0.1
 INTERVAL_S = 0.5
 TIMEOUT_S = 10.0
 LAST_S = 2.0
@@ -70,6 +73,7 @@ class Exporter:
     ) -> None:
         self._destination, self._resource, self._samples = destination, resource, samples
         self._numbers_every_s, self._clock, self._listener = numbers_every_s, clock, listener
+        self._ended: list[Span] = []
         self._spans: deque[bytes] = deque()
         self._since_ns = int(clock.now_s() * 1e9)
         self._failing: dict[str, str] = {}
@@ -77,45 +81,60 @@ class Exporter:
         self._tasks: list[asyncio.Task[None]] = []
 
     def take(self, span: Span) -> None:
-        """Never waits."""
-        if len(self._spans) < WAITING:
-            self._spans.append(otlp.encoded_span(span))  # bytes at once: objects would burden Python's collector
+        """Never waits. Written later, many at once: that takes a quarter of the time."""
+        if len(self._spans) + len(self._ended) < WAITING:
+            self._ended.append(span)
         else:
             self._drop(SPANS)
 
     def start(self) -> None:
         headers = {"content-type": "application/x-protobuf", "content-encoding": "gzip", "user-agent": "conduit"}
-        self._session = ClientSession(
+        self._session = self._session or ClientSession(
             headers={**headers, **self._destination.headers},
             cookie_jar=DummyCookieJar(),
             timeout=ClientTimeout(total=TIMEOUT_S),
         )
-        self._tasks = [asyncio.create_task(self._every(INTERVAL_S, self.send_spans), name="export of traces")]
+        self._tasks = [
+            asyncio.create_task(self._every(WRITE_INTERVAL_S, self._write), name="writing of traces"),
+            asyncio.create_task(self._every(INTERVAL_S, self.send_spans), name="export of traces"),
+        ]
         if self._numbers_every_s is not None:
             numbers = self._every(self._numbers_every_s, self.send_numbers)
             self._tasks.append(asyncio.create_task(numbers, name="export of metrics"))
 
-    async def stop(self) -> None:
-        """Send what is left, if that is quickly done."""
+    async def pause(self) -> None:
+        """Until it is started again."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Send what is left, if that is quickly done."""
+        await self.pause()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_S):
                 await self.send_spans()
                 if self._numbers_every_s is not None:
                     await self.send_numbers()
-        for _ in self._spans:
-            self._drop(SPANS)
+        if self._spans:
+            self._drop(SPANS, len(self._spans))
         if self._session is not None:
             await self._session.close()
 
     async def send_spans(self) -> None:
         """All that wait."""
+        await self._write()
         while self._spans:
             batch = [self._spans.popleft() for _ in range(min(len(self._spans), BATCH))]
             if not await self._post(SPANS, otlp.traces(self._resource, batch)):
                 self._drop(SPANS, len(batch))
+
+    async def _write(self) -> None:
+        """Also while nothing can be sent: objects that wait would burden Python's collector, bytes do not."""
+        while self._ended:
+            some, self._ended = self._ended[:AT_ONCE], self._ended[AT_ONCE:]
+            self._spans.extend(map(otlp.encoded_span, some))
+            await asyncio.sleep(0)
 
     async def send_numbers(self) -> None:
         """Everything as it stands; what is lost is made good by the next."""

@@ -2,7 +2,6 @@
 
 from asyncio import CancelledError
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from conduit.bandits.policy import Vector
@@ -46,7 +45,7 @@ class TracedProvider:
 
     def stream(self, call: Call) -> AsyncGenerator[Frame]:
         span = self._begin(n.CHAT, call)
-        return self._inner.stream(_continued(call, span)) if span is None else self._streamed(call, span)
+        return self._inner.stream(call) if span is None else self._streamed(call, span)
 
     async def close(self) -> None:
         await self._inner.close()
@@ -54,7 +53,7 @@ class TracedProvider:
     async def _whole(self, operation: str, call: Call, ask: Callable[[Call], Awaitable[Answer]]) -> Answer:
         span = self._begin(operation, call)
         if span is None:
-            return await ask(_continued(call, span))
+            return await ask(call)
         try:
             answer = await ask(_continued(call, span))
             _read(span, answer.data)
@@ -89,10 +88,10 @@ class TracedProvider:
         return span
 
 
-def _continued(call: Call, span: Span | None) -> Call:
+def _continued(call: Call, span: Span) -> Call:
     """The call with our place in the trace, in that of the caller's."""
-    here = span or SPAN.get()
-    return call if here is None else replace(call, headers={**call.headers, "traceparent": traceparent(here)})
+    headers = {**call.headers, "traceparent": traceparent(span)}
+    return Call(call.model, call.body, call.timeout_s, headers)
 
 
 def _read(span: Span, data: Mapping[str, object]) -> None:
@@ -133,7 +132,7 @@ class _Traced:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        return self._around(name, found) if name in self._methods else found
+        return self._around(name, found) if name in self._methods and SPAN.get() is not None else found
 
     def _around(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:

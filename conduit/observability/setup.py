@@ -62,6 +62,7 @@ class Telemetry:
         self._ears: dict[type, tuple[Listener, ...]] = {}
         self._gathering: Gathering | None = None
         self._exporter: Exporter | None = None
+        self._counting: CountingListener | None = None
         self.samples: Samples | None = None
         self.tracer: Tracer | None = None
         self.providers: dict[str, str] = {}
@@ -86,22 +87,29 @@ class Telemetry:
                     clock=self._clock, random=random, share=self._export.share, export=self._exporter.take
                 )
                 self._listen(self.tracer.hears, self.tracer)
-        counting = CountingListener(samples, self._clock, self.providers)
-        self._listen(counting.hears, counting)
+        self._counting = CountingListener(samples, self._clock, self.providers)
+        self._listen(self._counting.hears, self._counting)
         if self._gathering is None:
             self(Degraded("metrics", "no folder in which workers could count together: each shows its own"))
 
     async def stop(self) -> None:
         """Send what is left; nothing is counted afterwards."""
         self._ears = {}
+        self.catch_up()
         if self._exporter is not None:
             await self._exporter.stop()
         samples, self.samples = self.samples, None
         if samples is not None and self._gathering is not None:
             self._gathering.leave(samples)
 
+    def catch_up(self) -> None:
+        """Count what was put off."""
+        if self._counting is not None:
+            self._counting.catch_up()
+
     async def exposition(self) -> str:
         """What Prometheus reads; of all workers."""
+        self.catch_up()
         assert self.samples is not None, "started"
         if self._gathering is None:
             return exposition(dict(self.samples.read()))

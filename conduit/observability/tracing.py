@@ -38,7 +38,6 @@ class Trace:
     """What the spans of one request share."""
 
     id: bytes
-    sampled: bool
     state: str
     """The caller's tracestate, handed on as it came."""
     tracer: "Tracer"
@@ -62,7 +61,7 @@ class Span:
 
 
 SPAN: ContextVar[Span | None] = ContextVar("conduit_span", default=None)
-"""In which the running task is. Of a request that is not sampled it is the outermost, and stays that."""
+"""In which the running task is; None in a request that is not sampled."""
 
 
 class Tracer:
@@ -71,7 +70,7 @@ class Tracer:
 
     def __init__(self, *, clock: Clock, random: Random, share: float, export: Callable[[Span], None]) -> None:
         self._clock, self._random, self._export = clock, random, export
-        self._below = round(share * 2.0**64)
+        self._share = share
         self._ears: Mapping[type, Callable[[Span, Any], None]] = {
             Began: lambda _, e: self._begin_step(e),
             Ended: self._end_step,
@@ -89,7 +88,7 @@ class Tracer:
             self._arrived(event)
             return
         span = SPAN.get()
-        if span is not None and span.trace.sampled:
+        if span is not None:
             self._ears[type(event)](span, event)
 
     @property
@@ -97,31 +96,24 @@ class Tracer:
         return (Arrived, *self._ears)
 
     def _arrived(self, event: Arrived) -> None:
-        parent = TRACEPARENT.fullmatch(event.traceparent)
-        now_s = self._clock.elapsed_s()
-        if parent is None:
-            identity, state = self._random.randbytes(16), ""
-            sampled = int.from_bytes(identity[8:], "big") < self._below
-        else:
-            identity, sampled = bytes.fromhex(parent[1]), bool(int(parent[3], 16) & SAMPLED)
-            state = event.tracestate[:MOST_STATE]
-        trace = Trace(identity, sampled, state, self, self._clock.now_s() - now_s)
-        span = Span(
-            trace,
-            self._random.randbytes(8),
-            bytes.fromhex(parent[2]) if parent is not None else None,
-            None,
-            event.method,
-            SpanKind.SERVER,
-            self._now_ns(trace),
-        )
-        SPAN.set(span)
+        parent = TRACEPARENT.fullmatch(event.traceparent) if event.traceparent else None
+        sampled = self._random.random() < self._share if parent is None else bool(int(parent[3], 16) & SAMPLED)
         if not sampled:
+            SPAN.set(None)
             return
+        unix_s = self._clock.now_s() - self._clock.elapsed_s()
+        if parent is None:
+            trace, parent_id = Trace(self._random.randbytes(16), "", self, unix_s), None
+        else:
+            trace = Trace(bytes.fromhex(parent[1]), event.tracestate[:MOST_STATE], self, unix_s)
+            parent_id = bytes.fromhex(parent[2])
+        identity, began_ns = self._random.randbytes(8), self._now_ns(trace)
+        span = Span(trace, identity, parent_id, None, event.method, SpanKind.SERVER, began_ns)
         span.attributes = {n.REQUEST_ID: event.request_id, n.PATH: event.path[:MOST_OF_A_PATH]}
+        SPAN.set(span)
         current = CURRENT.get()
         if current is not None:
-            current.note["trace_id"] = identity.hex()
+            current.note["trace_id"] = trace.id.hex()
 
     def _served(self, span: Span, event: Served) -> None:
         span.name = f"{event.method} {event.route}"
@@ -149,7 +141,7 @@ class Tracer:
         """A child of the one in which the task is, and what the task is in from now on if it is to `enter`. None in a
         request that is not sampled."""
         outer = SPAN.get()
-        if outer is None or not outer.trace.sampled:
+        if outer is None:
             return None
         trace = outer.trace
         span = Span(trace, self._random.randbytes(8), outer.id, outer, name, kind, self._now_ns(trace))
@@ -164,17 +156,12 @@ class Tracer:
             SPAN.set(span.outer)
         self._export(span)
 
-    def traceparent(self) -> str | None:
-        """For a call of somebody else, of a request that is not sampled; None where nothing is traced."""
-        span = SPAN.get()
-        return None if span is None else traceparent(span)
-
     def _now_ns(self, trace: Trace) -> int:
         return int((trace.unix_s + self._clock.elapsed_s()) * 1e9)
 
 
 def traceparent(span: Span) -> str:
-    return f"00-{span.trace.id.hex()}-{span.id.hex()}-{int(span.trace.sampled):02x}"
+    return f"00-{span.trace.id.hex()}-{span.id.hex()}-01"
 
 
 def _outermost(span: Span) -> Span:

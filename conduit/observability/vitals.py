@@ -10,7 +10,8 @@ INTERVAL_S = 1.0
 
 
 class Vitals:
-    """Looks once a second: other processes' /metrics read it here. `models` are those that can be left alone."""
+    """Looks once a second: other processes' /metrics read it here. `models` can be left alone, `catch_up`
+    counts what was put off."""
 
     def __init__(
         self,
@@ -19,10 +20,13 @@ class Vitals:
         models: Callable[[], Iterable[str]],
         unavailable: Callable[[], Mapping[str, str]],
         queued: Callable[[], int],
+        catch_up: Callable[[], None],
     ) -> None:
-        self._samples, self._models, self._unavailable, self._queued = samples, models, unavailable, queued
+        self._samples, self._models, self._unavailable = samples, models, unavailable
+        self._queued, self._catch_up = queued, catch_up
 
     def look(self) -> None:
+        self._catch_up()
         alone = self._unavailable()
         for model in self._models():
             self._samples.put(m.BREAKER_OPEN, (model,), float(model in alone))
