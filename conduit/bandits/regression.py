@@ -71,10 +71,11 @@ class HierarchicalRegression:
 
     def add(self, arm: str, x: Vector, y: float, *, weight: float = 1.0, time_s: float = 0.0) -> None:
         """Fold one observation; a negative weight takes it out again."""
-        x, y, w = checked(x, self.dimension, bound=MAX_X), bounded(y, MAX_Y), bounded(weight, MAX_WEIGHT)
+        x, y, time_s = checked(x, self.dimension, bound=MAX_X), bounded(y, MAX_Y), bounded(time_s, math.inf)
+        w = bounded(weight, MAX_WEIGHT)
         with self._folding:
             sums = self._sums.get(arm) or Sums(self.dimension, self._tau_s)
-            sums.add(x, y, weight=w, time_s=time_s)
+            sums.fold(x, y, weight=w, time_s=time_s)
             self._sums[arm] = sums
             self._windows.setdefault(arm, Window(self.dimension)).add(x, y, weight=w, time_s=time_s)
 

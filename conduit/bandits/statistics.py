@@ -65,7 +65,11 @@ class Sums:
     def add(self, x: Vector, y: float, *, weight: float = 1.0, time_s: float = 0.0) -> None:
         """Fold one observation; a negative weight takes it out again."""
         x, y = checked(x, self.dimension, bound=MAX_X), bounded(y, MAX_Y)
-        w = bounded(weight, MAX_WEIGHT) * self._growth(bounded(time_s, math.inf))
+        self.fold(x, y, weight=bounded(weight, MAX_WEIGHT), time_s=bounded(time_s, math.inf))
+
+    def fold(self, x: Vector, y: float, *, weight: float, time_s: float) -> None:
+        """The same with what is known to be finite and within the bounds."""
+        w = weight * self._growth(time_s)
         self.A += w * np.multiply.outer(x, x)
         self.b += (w * y) * x
         self.moments += (w, w * y, w * y * y)

@@ -66,8 +66,10 @@ def replay(
     """Choose for each row in turn, and learn from nothing but the chosen model's outcome."""
     models = priced_models(rows[:FOR_PRICES])
     wanted = preferences or (Preferences() if budget_usd is None else QUALITY_ONLY)
-    router = Router(models, policy=policy, budget_usd=budget_usd, seed=seed, clock=StillClock(), ids=CountingIds())
-    for row in rows:  # rows have no times: all are of one moment, and nothing decays
+    clock = StillClock()
+    router = Router(models, policy=policy, budget_usd=budget_usd, seed=seed, clock=clock, ids=CountingIds())
+    for row in rows:
+        clock.at_s += 1.0  # rows have an order and no times: next to nothing decays
         decision = router.choose(Query(row.prompt, preferences=wanted))
         step = Step(decision, row, router.catalogue[decision.model])
         router.learn(step.observation())

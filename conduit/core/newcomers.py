@@ -11,7 +11,7 @@ KNOWN_AFTER = 50.0
 FIRST_SHARE = 0.1
 """The most that is asked of a model of which nothing was seen; it grows to all while it becomes known."""
 DOUBT = 2.0
-"""How much wider the doubt about a model is when it returns; it narrows to 1 with its next answers."""
+"""How much wider the doubt about a model is when it comes or returns; it narrows to 1 with its next answers."""
 EXPERIENCE = 1000.0
 """A gateway that starts with so many answers in its ledger has known models, and takes the others for newcomers."""
 
@@ -59,7 +59,7 @@ class Newcomers:
         return FIRST_SHARE + (1.0 - FIRST_SHARE) * min(max(seen, 0.0) / KNOWN_AFTER, 1.0)
 
     def _doubt(self, name: str, seen: float) -> float:
-        at_arrival = self._seen_at_arrival.get(name, 0.0)
-        if at_arrival <= 0.0:
+        at_arrival = self._seen_at_arrival.get(name)
+        if at_arrival is None:
             return 1.0
         return max(DOUBT - (DOUBT - 1.0) * (seen - at_arrival) / KNOWN_AFTER, 1.0)
