@@ -14,7 +14,7 @@ from conduit.core.config import ModelTable, ProviderTable, Settings, make_settin
 from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded, Event
 from conduit.core.features import TextFeatures
-from conduit.core.protocols import Clock, Ids, KeyStore, Ledger, Listener, Purse, SnapshotStore
+from conduit.core.protocols import Clock, Ids, KeyStore, Ledger, Listener, Purse, SnapshotStore, Window
 from conduit.core.query import Preferences
 from conduit.core.router import Router
 from conduit.core.system import SystemClock, TimeOrderedIds
@@ -30,7 +30,7 @@ from conduit.gateway.locksmith import Locksmith
 from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
 from conduit.gateway.snapshots import Snapshots
-from conduit.observability.instruments import TracedFeatures, TracedProvider, traced_store
+from conduit.observability.instruments import TracedFeatures, TracedProvider, traced_scripts, traced_store
 from conduit.observability.logs import LogListener
 from conduit.observability.setup import Telemetry
 from conduit.observability.tracing import Tracer
@@ -174,13 +174,15 @@ async def _assemble(
     return put_together(settings, fleet, stores, clock=clock, listener=listener, tracer=tracer)
 
 
-def _limiter(settings: Settings, *, clock: Clock, listener: Listener) -> Limiter:
+def _limiter(settings: Settings, *, clock: Clock, listener: Listener, tracer: Tracer | None) -> Limiter:
     url = settings.redis_url.get_secret_value()
-    shared = None
+    shared: Window | None = None
     if url:
         from conduit.stores.redis import RedisWindow, connect  # a fifth of a second, for who has one
 
         shared = RedisWindow(connect(url), patience_s=settings.redis_patience_s)
+        if tracer is not None:
+            shared = traced_scripts(shared, tracer)
     return Limiter(
         shared=shared,
         local=MemoryWindow(clock),
@@ -269,7 +271,7 @@ def put_together(
             ),
         ),
         judge=judge,
-        limiter=_limiter(settings, clock=clock, listener=listener),
+        limiter=_limiter(settings, clock=clock, listener=listener, tracer=tracer),
         keyring=Keyring(keys, _door(settings), clock=clock, listener=listener),
         locksmith=Locksmith(keys, clock=clock, ids=ids, random=token_bytes),
         clock=clock,

@@ -125,10 +125,11 @@ def _is_number(value: object) -> bool:
 
 
 class _Traced:
-    """Stands in for an object, with a span of each call of the methods that are named."""
+    """Stands in for an object, with a span of each call of the methods that are named; `command` is what they send."""
 
-    def __init__(self, inner: object, tracer: Tracer, system: str, methods: frozenset[str]) -> None:
-        self._inner, self._tracer, self._system, self._methods = inner, tracer, system, methods
+    def __init__(self, inner: object, tracer: Tracer, system: str, methods: frozenset[str], command: str = "") -> None:
+        self._inner, self._tracer, self._system = inner, tracer, system
+        self._methods, self._command = methods, command
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
@@ -136,10 +137,13 @@ class _Traced:
 
     def _around(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            span = self._tracer.begin(f"{self._system} {name}", SpanKind.CLIENT, enter=False)
+            operation = self._command or name
+            span = self._tracer.begin(f"{self._system} {operation}", SpanKind.CLIENT, enter=False)
             if span is None:
                 return method(*args, **kwargs)
-            span.attributes = {n.DB_SYSTEM: self._system, n.DB_OPERATION: name}
+            span.attributes = {n.DB_SYSTEM: self._system, n.DB_OPERATION: operation}
+            if self._command:
+                span.attributes[n.DB_PROCEDURE] = name
             result = method(*args, **kwargs)
             if hasattr(result, "add_done_callback"):
                 result.add_done_callback(lambda done: self._ended(span, None if done.cancelled() else done.exception()))
@@ -170,3 +174,8 @@ LEDGER = frozenset({"append", "find", "recent", "taught", "before", "totals"})
 def traced_store(inner: T, tracer: Tracer, *, system: str, methods: frozenset[str] = LEDGER) -> T:
     """`inner` with a span of each of its asynchronous `methods`. Whoever needs more of it finds that there too."""
     return cast("T", _Traced(inner, tracer, system, methods))
+
+
+def traced_scripts(inner: T, tracer: Tracer) -> T:
+    """A window whose methods are scripts that Redis runs."""
+    return cast("T", _Traced(inner, tracer, "redis", frozenset({"enter", "leave"}), "EVALSHA"))

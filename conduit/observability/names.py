@@ -29,6 +29,7 @@ KNOBS = {
 
 DB_SYSTEM = "db.system.name"
 DB_OPERATION = "db.operation.name"
+DB_PROCEDURE = "db.stored_procedure.name"
 
 REQUEST_ID = "conduit.request.id"
 DECISION = "conduit.decision.id"

@@ -12,6 +12,9 @@ from tests.support.collector import Collector, SpanSeen
 from tests.support.gateway import GatewayProcess, Reply, declared, until
 from tests.support.scripts import refuses, says
 from tests.support.upstream import FakeUpstream
+from tests.support.valkey import redis_url
+
+__all__ = ["redis_url"]
 
 CHAT = "/v1/chat/completions"
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -26,7 +29,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def gateway(
-    fake_server: FakeUpstream, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+    fake_server: FakeUpstream, collector: Collector, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
     config = declared(fake_server.base_url, {"cheap": 1.0, "dear": 100.0})
     env = {
@@ -34,6 +37,9 @@ def gateway(
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Basic%20c2VjcmV0LTQ3MTE=, x-team=search",
         "OTEL_METRIC_EXPORT_INTERVAL": "200",
+        "REDIS_URL": redis_url,
+        "API_RATE_LIMIT": "100000",
+        "API_CONCURRENT_LIMIT": "1000",
     }
     with GatewayProcess(tmp_path_factory.mktemp("seen"), config=config, env=env) as process:
         yield process
@@ -71,6 +77,9 @@ def test_a_request_is_one_tree_of_spans(gateway: GatewayProcess, collector: Coll
     assert features.parent_id == choose.span_id
     appends = [span for span in collector.of(root.trace_id) if span.name == "sqlite append"]
     assert {span.parent_id for span in appends} == {route.span_id, root.span_id}
+    scripts = [span for span in collector.of(root.trace_id) if span.name == "redis EVALSHA"]
+    assert {span.parent_id for span in scripts} == {root.span_id}
+    assert [span.attributes["db.stored_procedure.name"] for span in scripts] == ["enter", "leave"]
     assert [span.kind for span in (root, route, call, appends[0])] == [SERVER, INTERNAL, CLIENT, CLIENT]
     assert root.attributes["http.response.status_code"] == 200
     assert root.attributes["http.route"] == CHAT
