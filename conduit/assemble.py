@@ -131,6 +131,13 @@ async def assemble(
     return conduit
 
 
+async def migrate(settings: Settings) -> None:
+    """Bring the schema up to date. Raises LedgerUnavailable and ConfigurationError."""
+    ledger = SqlLedger(settings.database_url.get_secret_value())
+    await ledger.open()
+    await ledger.close()
+
+
 async def with_locksmith(settings: Settings, work: Callable[[Locksmith], Awaitable[T]]) -> T:
     """`work` with the keys of the database, and nothing else started."""
     ledger, clock = SqlLedger(settings.database_url.get_secret_value()), SystemClock()

@@ -34,6 +34,18 @@ def serve(
 
 
 @app.command()
+def migrate() -> None:
+    """Bring the database's schema up to date, and stop. Safe while gateways run, and when several do it at once."""
+    import asyncio
+
+    from conduit.api.app import read_environ, read_settings
+    from conduit.assemble import migrate as run
+
+    asyncio.run(run(read_settings(read_environ())))
+    typer.echo("the schema is up to date")
+
+
+@app.command()
 def replay(
     table: Path = typer.Argument(help="A routing table: JSON lines, gzipped or not."),
     policy: str = typer.Option(
