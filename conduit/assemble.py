@@ -18,6 +18,7 @@ from conduit.core.protocols import Clock, Ids, KeyStore, Ledger, Listener, Purse
 from conduit.core.query import Preferences
 from conduit.core.router import Router
 from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.gateway.books import Books
 from conduit.gateway.complete import Gateway
 from conduit.gateway.examiner import Examiner
 from conduit.gateway.fallback import Breaker
@@ -59,6 +60,7 @@ class Conduit:
     gateway: Gateway
     settler: Settler
     follower: Follower
+    books: Books
     judge: Judge | None
     keyring: Keyring
     limiter: Limiter
@@ -66,8 +68,6 @@ class Conduit:
     clock: Clock
     preferences: Preferences
     """Of requests that name none."""
-    baseline: str
-    """The model against which savings are counted."""
     simulated: bool
     """Whether every model is the sandbox's."""
     started_s: float
@@ -94,6 +94,7 @@ class Conduit:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            await self.books.stop()
             if self.judge is not None:
                 await self.judge.stop()
             for provider in self.fleet.providers.values():
@@ -262,31 +263,44 @@ def put_together(
         attempts=settings.upstream_attempts,
         judge=judge,
     )
+    follower = Follower(
+        ledger=ledger,
+        router=router,
+        listener=listener,
+        interval_s=settings.follow_interval_s,
+        snapshots=Snapshots(snapshots, router=router, clock=clock, listener=listener, every=settings.snapshot_every),
+    )
     return Conduit(
         router=router,
         ledger=ledger,
         fleet=fleet,
         gateway=gateway,
         settler=settler,
-        follower=Follower(
-            ledger=ledger,
-            router=router,
-            listener=listener,
-            interval_s=settings.follow_interval_s,
-            snapshots=Snapshots(
-                snapshots, router=router, clock=clock, listener=listener, every=settings.snapshot_every
-            ),
-        ),
+        follower=follower,
+        books=_books(settings, ledger, router, follower, clock=clock, listener=listener),
         judge=judge,
         limiter=_limiter(settings, clock=clock, listener=listener, tracer=tracer),
         keyring=Keyring(keys, _door(settings), clock=clock, listener=listener),
         locksmith=Locksmith(keys, clock=clock, ids=ids, random=token_bytes),
         clock=clock,
         preferences=Preferences.preset(settings.preferences),
-        baseline=_baseline(settings.baseline_model, catalogue),
         simulated=all(model.provider == "sandbox" for model in catalogue),
         started_s=clock.now_s(),
         retries=retries,
+    )
+
+
+def _books(
+    settings: Settings, ledger: Ledger, router: Router, follower: Follower, *, clock: Clock, listener: Listener
+) -> Books:
+    return Books(
+        ledger=ledger,
+        router=router,
+        follower=follower,
+        baseline=_baseline(settings.baseline_model, router.catalogue),
+        every_s=settings.stats_interval_s,
+        clock=clock,
+        listener=listener,
     )
 
 

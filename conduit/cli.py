@@ -105,6 +105,24 @@ def evaluate(
 
 
 @app.command()
+def savings(
+    baseline: str | None = typer.Option(None, help="The model to compare with; BASELINE_MODEL by default."),
+    last: int = typer.Option(2000, min=1, help="How many of the ledger's decisions to look at."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Show what was saved against always asking one model, with intervals."""
+    import asyncio
+
+    from conduit.api.app import read_environ, read_settings
+    from conduit.assemble import assemble
+    from conduit.bench.run_savings import run_savings
+
+    environ = read_environ()
+    conduit = asyncio.run(assemble(read_settings(environ), environ))
+    run_savings(conduit, baseline=baseline, last=last, as_json=as_json)
+
+
+@app.command()
 def demo(
     seconds: int = typer.Option(60, min=1, help="How long it plays."),
     seed: int = typer.Option(0, help="Of the prompts and of every draw."),

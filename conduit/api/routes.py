@@ -26,7 +26,6 @@ from conduit.api.views import (
     stats_view,
 )
 from conduit.assemble import Conduit
-from conduit.bench.estimators import savings
 from conduit.core.errors import InvalidRequest, LedgerError, NotFound
 from conduit.core.keys import COMPLETE, FEEDBACK, READ
 from conduit.core.query import Query
@@ -35,7 +34,6 @@ from conduit.gateway.meter import text_of
 from conduit.observability.prometheus import CONTENT_TYPE
 from conduit.observability.setup import Telemetry
 
-RECENT_FOR_SAVINGS = 2000
 MOST_PER_PAGE = 200
 READY_WITHIN_S = 1.0
 
@@ -126,10 +124,8 @@ async def models(request: Request) -> Response:
 async def stats(request: Request) -> Response:
     conduit = _conduit(request)
     await conduit.follower.catch_up()  # so that the answer is a function of the ledger, whoever gives it
-    totals = await conduit.ledger.totals()
-    recent = await conduit.ledger.recent(limit=RECENT_FOR_SAVINGS)
-    saved = await asyncio.to_thread(savings, recent, router=conduit.router, baseline=conduit.baseline)
-    view = stats_view(totals, saved, baseline=conduit.baseline, changes=conduit.router.beliefs.changes)
+    books, changes = conduit.books, conduit.router.beliefs.changes
+    view = stats_view(await books.totals(), await books.account(), changes)
     if conduit.judge is not None:
         view["judge"] = judge_view(conduit.judge, await conduit.judge.spent_today_usd())
     return json_response(view)

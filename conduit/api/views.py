@@ -5,12 +5,13 @@ from dataclasses import asdict
 from typing import Any
 
 from conduit.bandits.policy import Change
-from conduit.bench.estimators import Savings
 from conduit.core.catalogue import AUTO, Catalogue
 from conduit.core.decision import Decision, Feedback, Outcome
 from conduit.core.judgement import said_weight
 from conduit.core.protocols import ROUNDING, Record, Totals
+from conduit.core.savings import LEAST, Account, Savings
 from conduit.gateway.judge import Judge
+from conduit.gateway.kept import Figure
 
 CAPPED = "recorded, but it teaches less than it could: all weight that one key gives one model in an hour is spent"
 
@@ -127,8 +128,9 @@ def is_capped(feedback: Feedback) -> bool:
 
 
 def stats_view(
-    totals: Totals, savings: Savings | None, *, baseline: str, changes: Mapping[tuple[str, str], Change]
+    summed: Figure[Totals], account: Figure[Account], changes: Mapping[tuple[str, str], Change]
 ) -> dict[str, Any]:
+    totals = summed.value
     ended = totals.answered + totals.failed
     return {
         "total_queries": totals.decisions,
@@ -141,7 +143,8 @@ def stats_view(
             "rated": totals.rated,
             "success_rate": totals.answered / ended if ended else None,
         },
-        "savings": savings_view(savings, baseline),
+        "age_s": summed.age_s,
+        "savings": account_view(account),
         "drift": [
             {"model": model, "signal": signal, "since": found.since_s, "shift": found.shift, "z": found.z}
             for (model, signal), found in sorted(changes.items())
@@ -149,11 +152,22 @@ def stats_view(
     }
 
 
-def savings_view(savings: Savings | None, baseline: str) -> Mapping[str, Any]:
-    if savings is None:
-        return {"against": baseline, "usd_per_request": None, "why": "too few priced answers to conclude"}
+def account_view(figure: Figure[Account]) -> Mapping[str, Any]:
+    """Against the baseline, and within it against the best model."""
+    account = figure.value
     return {
-        "against": baseline,
+        **savings_view(account.baseline, account.against_baseline, account.requests),
+        "best": savings_view(account.best, account.against_best, account.requests),
+        "age_s": figure.age_s,
+    }
+
+
+def savings_view(against: str | None, savings: Savings | None, requests: int) -> Mapping[str, Any]:
+    if savings is None:
+        why = f"too few priced answers to conclude ({requests}; at least {LEAST}), or a price is unknown"
+        return {"against": against, "usd_per_request": None, "why": why}
+    return {
+        "against": against,
         "usd_per_request": savings.value,
         "interval": [savings.low, savings.high],
         "level": savings.level,

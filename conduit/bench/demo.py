@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from conduit.assemble import Conduit
-from conduit.bench.estimators import Savings, savings
 from conduit.bench.prompts import prompts
 from conduit.core.query import Query
+from conduit.core.savings import Savings, savings
 from conduit.gateway.complete import Completion
 from conduit.gateway.exchange import Ask
 
@@ -41,7 +41,7 @@ class Scene:
 
 async def play(conduit: Conduit, *, seed: int, count: int | None = None) -> AsyncIterator[Scene]:
     """One scene a prompt: ask, be told how good the answer was, say so, learn."""
-    scene = Scene(conduit.baseline)
+    scene = Scene(conduit.books.baseline)
     for prompt in itertools.islice(prompts(seed), count):
         body = {"messages": [{"role": "user", "content": prompt}]}
         done = await conduit.gateway.complete(Ask(Query(prompt, preferences=conduit.preferences), body))
@@ -51,7 +51,7 @@ async def play(conduit: Conduit, *, seed: int, count: int | None = None) -> Asyn
         _note(scene, done, prompt, quality)
         if scene.n % ESTIMATED_EVERY == 0:
             recent = await conduit.ledger.recent(limit=2000)
-            scene.saved = savings(recent, router=conduit.router, baseline=conduit.baseline)
+            scene.saved = savings(recent, router=conduit.router, baseline=conduit.books.baseline)
         yield scene
 
 

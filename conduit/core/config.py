@@ -126,6 +126,9 @@ class Settings(BaseModel):
     baseline_model: str | None = Field(
         None, description="Savings are counted against always asking this model; empty is the dearest."
     )
+    stats_interval_s: float = Field(
+        60.0, ge=0, le=86400, description="Seconds for which /v1/stats keeps savings, and totals of large ledgers."
+    )
     upstream_timeout_s: float = Field(
         60.0, gt=0, le=3600, description="Seconds to a model's first byte, and between any two."
     )

@@ -256,3 +256,27 @@ def test_evaluate_says_in_one_line_what_it_cannot_do(
     rated: tuple[Path, list[float]], words: list[str], complaint: str
 ) -> None:
     assert complaint in refused(conduit("evaluate", *words, cwd=rated[0]))
+
+
+# ------------------------------------------------------------------ savings
+
+
+def test_savings_are_printed_against_the_baseline_and_the_best(rated: tuple[Path, list[float]]) -> None:
+    out = well(conduit("savings", cwd=rated[0]))
+    assert re.search(r"\(baseline\) +[+-]\d+\.\d{3} +[+-]\d+\.\d{3} to [+-]\d+\.\d{3} +200", out)
+    assert "(best)" in out
+
+
+def test_savings_for_a_program(rated: tuple[Path, list[float]]) -> None:
+    """Against a model that was named."""
+    name = sandbox_models()[-1].name
+    told = json.loads(well(conduit("savings", "--baseline", name, "--json", cwd=rated[0])))
+    saved = told["against_baseline"]
+    assert (saved["against"], saved["n"], saved["level"]) == (name, RATED, 0.9)
+    assert saved["low"] < saved["value"] < saved["high"]
+
+
+def test_savings_against_nobody_are_refused(rated: tuple[Path, list[float]]) -> None:
+    assert "--baseline: no model is called 'nobody'" in refused(
+        conduit("savings", "--baseline", "nobody", cwd=rated[0])
+    )

@@ -117,4 +117,4 @@ async def test_declared_models_are_the_catalogue() -> None:
     conduit = await assemble(make_settings(file=file, environ={}), {"LAB": "key"})
     a, b = conduit.router.catalogue
     assert (a.price.output_usd_per_mtok, a.abilities, b.price, b.upstream_name) == (2, {"json"}, None, "org/b")
-    assert (conduit.baseline, conduit.simulated) == ("a", False)
+    assert (conduit.books.baseline, conduit.simulated) == ("a", False)

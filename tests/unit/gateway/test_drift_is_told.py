@@ -6,8 +6,10 @@ from dataclasses import replace
 from conduit import Model, Price, Router
 from conduit.api.views import stats_view
 from conduit.core.events import Drifted, Event
+from conduit.core.savings import account
 from conduit.core.system import CountingIds, StillClock
 from conduit.gateway.follow import Follower
+from conduit.gateway.kept import Figure
 from conduit.stores.memory import MemoryLedger
 from tests.support.plain import PlainFeatures
 
@@ -38,7 +40,8 @@ async def test_a_change_is_told_once_and_shown() -> None:
     assert (told.model, told.signal) == ("steady/one", "quality")
     assert told.shift < -0.3
     assert abs(told.since_s - since_s) < 15 * 60.0
-    view = stats_view(await ledger.totals(), None, baseline="steady/one", changes=router.beliefs.changes)
+    empty = account([], router=router, baseline="steady/one")
+    view = stats_view(Figure(await ledger.totals(), 0.0), Figure(empty, 0.0), router.beliefs.changes)
     (shown,) = view["drift"]
     assert (shown["model"], shown["signal"]) == ("steady/one", "quality")
     assert shown["shift"] < -0.3

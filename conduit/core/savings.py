@@ -1,4 +1,4 @@
-"""Off-policy estimates from logged propensities: what another choice would have cost."""
+"""What was saved against always asking one model: an off-policy estimate from logged propensities."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 from conduit.bandits.policy import Vector
 from conduit.core.decision import Status
 from conduit.core.protocols import Record
+from conduit.core.query import Preferences
 from conduit.core.router import Router
 
 LEVEL = 0.9
@@ -18,15 +19,56 @@ HEAVIEST = 50.0
 """A draw rarer than one in so many corrects nothing: alone it would outweigh all others."""
 LEAST = 30
 """Nothing is concluded from fewer requests."""
+ASKED = 200
+"""So many contexts say who is believed to be best."""
 
 
 @dataclass(frozen=True, slots=True)
 class Savings:
+    """US dollars a request, against always asking `against`."""
+
+    against: str
     value: float
     low: float
     high: float
     level: float
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What was saved against the chosen baseline, and against the model that is believed to be the best one."""
+
+    baseline: str
+    best: str | None
+    """None where there was nothing to ask about."""
+    requests: int
+    """That could be looked at: routed, answered, and paid at a known price."""
+    against_baseline: Savings | None
+    """None when there is too little to conclude from, or the price is unknown."""
+    against_best: Savings | None
+
+
+def account(records: Iterable[Record], *, router: Router, baseline: str) -> Account:
+    paid = [record for record in records if _is_evidence(record)]
+    best = best_model(paid, router=router)
+    to_baseline = savings(paid, router=router, baseline=baseline)
+    to_best = to_baseline if best in {baseline, None} else savings(paid, router=router, baseline=best or baseline)
+    return Account(baseline, best, len(paid), to_baseline, to_best if best is not None else None)
+
+
+def best_model(records: Sequence[Record], *, router: Router) -> str | None:
+    """Who is believed to answer best in the mean over these contexts; of equals, the catalogue's first."""
+    models = router.catalogue.models
+    step = max(1, len(records) // ASKED)
+    contexts = [r.decision.context for r in records[::step] if r.decision.features == router.features.version]
+    if not contexts:
+        return None
+    beliefs, quality = router.beliefs, np.zeros(len(models))
+    for x in contexts:
+        expected = beliefs.expect(x, models, input_tokens=0, most=None)
+        quality += [c.quality for c in beliefs.consider(x, expected, Preferences())]
+    return models[int(quality.argmax())].name
 
 
 def savings(records: Iterable[Record], *, router: Router, baseline: str) -> Savings | None:
@@ -37,7 +79,8 @@ def savings(records: Iterable[Record], *, router: Router, baseline: str) -> Savi
     the draw up to HEAVIEST. The interval adds the sampling error of the mean and the forecast's own doubt, taken as
     common to all requests; it errs on the wide side.
     """
-    paid = [r for r in records if _is_evidence(r)]
+    version = router.features.version
+    paid = [r for r in records if _is_evidence(r) and r.decision.features == version]
     if len(paid) < LEAST or router.catalogue[baseline].price is None:
         return None
     forecast, doubt = router.beliefs.costs_usd(
@@ -47,7 +90,7 @@ def savings(records: Iterable[Record], *, router: Router, baseline: str) -> Savi
     saved = forecast + _weights(paid, baseline) * (cost - forecast) - cost
     margin = Z * sqrt(float(saved.var(ddof=1)) / len(saved) + float((forecast * doubt).mean()) ** 2)
     mean = float(saved.mean())
-    return Savings(mean, mean - margin, mean + margin, LEVEL, len(saved))
+    return Savings(baseline, mean, mean - margin, mean + margin, LEVEL, len(saved))
 
 
 def _is_evidence(record: Record) -> bool:
