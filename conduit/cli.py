@@ -90,6 +90,7 @@ def evaluate(
     policy: str = typer.Option("hierarchical", help="The policy to judge; names as for replay."),
     preferences: str = typer.Option("balanced", help="balanced, quality, cost or speed."),
     last: int = typer.Option(20_000, min=1, help="How many of the ledger's decisions to look at."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Judge a policy on the ledger's own traffic, without serving it."""
     import asyncio
@@ -101,7 +102,7 @@ def evaluate(
 
     environ = read_environ()
     conduit = asyncio.run(assemble(read_settings(environ), environ))
-    run_evaluate(conduit, policy=policy, preferences=Preferences.preset(preferences), last=last)
+    run_evaluate(conduit, policy=policy, preferences=Preferences.preset(preferences), last=last, as_json=as_json)
 
 
 @app.command()

@@ -6,29 +6,33 @@ and the forecast m of the same beliefs,
 
     SNIPS          sum w r / sum w                                       (Swaminathan and Joachims 2015)
     doubly robust  mean of [sum_a p(a) m(a) + w (r - m(drawn))]          (Dudik et al. 2011, section 3)
-    effective n    (sum w)^2 / sum w^2                                   (Kish)
+    SWITCH-DR      the same, where w > HEAVY the forecast alone          (Wang, Agarwal and Dudik 2017, section 4)
+    effective n    (sum w)^2 / sum w^2 (Kish), or n^2 / sum_i sum_a p(a)^2 / mu(a) where that is less
 
-Intervals are percentiles of a bootstrap over requests.
+The second form expects what the first has met: who never drew what the other policy asks for has met no large weight.
+
+Differences to what was served are taken request by request. Intervals are percentiles of a bootstrap over requests,
+widened by the draws that should have been there: where the squared weights come to less than the probabilities
+foretell, the rest times e^2, the weighted mean square of r - m, is variance that was not seen.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import ceil, inf
 
 import numpy as np
-from numpy.typing import NDArray
 
 from conduit.bandits.policy import Vector
+from conduit.bench.intervals import Estimate, bootstrap_sums, interval
 from conduit.core.beliefs import Beliefs
 from conduit.core.catalogue import Catalogue
 from conduit.core.decision import Candidate, Observation
 from conduit.core.query import Preferences
 
-Picks = NDArray[np.int64]
-"""(resamples, n) which requests a resample is made of."""
-LEVEL = 0.9
 LEAST_EFFECTIVE = 100.0
 """With fewer effective observations than these nothing is concluded."""
-RESAMPLES = 1000
+HEAVY = 20.0
+"""One draw with a larger weight says more of the draw than of the policy."""
 WARM_UP = 50
 """The first requests teach and are not judged: a learner is not known by what it does before it has learned."""
 
@@ -39,16 +43,28 @@ class Logged:
 
     observation: Observation
     """With quality, and with cost where the price is known."""
-    candidates: tuple[str, ...]
-    propensity: float
+    candidates: Mapping[str, float]
+    """Model -> the probability with which it was drawn."""
     input_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    value: float
-    low: float
-    high: float
+class Signal:
+    """What the other policy would have given of one signal."""
+
+    snips: Estimate
+    doubly_robust: Estimate
+    switch: Estimate
+    served: Estimate
+    """What there was instead."""
+    difference: Estimate
+    """`best` less `served`, request by request."""
+    heavy: bool
+
+    @property
+    def best(self) -> Estimate:
+        """The estimate that is concluded from."""
+        return self.switch if self.heavy else self.doubly_robust
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +73,12 @@ class Verdict:
 
     requests: int
     effective: float
-    quality_snips: Estimate
-    quality: Estimate
-    """Doubly robust."""
-    cost_usd: Estimate | None
-    logged_quality: Estimate
-    """Of the policy that was serving."""
-    logged_cost_usd: Estimate | None
+    heavy: int
+    """How many weights are above HEAVY."""
+    quality: Signal
+    cost_usd: Signal | None
+    requests_a_day: float | None
+    """Rated requests, as they came; None when they came all at once."""
 
     @property
     def concluded(self) -> bool:
@@ -71,8 +86,13 @@ class Verdict:
 
     @property
     def requests_needed(self) -> int:
-        """How many rated requests it would take, at the rate at which they were worth something so far."""
-        return int(np.ceil(self.requests * LEAST_EFFECTIVE / max(self.effective, 1.0)))
+        """How many more it would take, at the rate at which they were worth something so far."""
+        in_all = ceil(self.requests * LEAST_EFFECTIVE / max(self.effective, 1.0))
+        return max(0, in_all - self.requests)
+
+    @property
+    def days_needed(self) -> float | None:
+        return self.requests_needed / self.requests_a_day if self.requests_a_day else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +100,10 @@ class Judged:
     """One request under the other policy."""
 
     weight: float
+    second_moment: float
+    """Of the weight: sum_a p(a)^2 / mu(a)."""
+    light_moment: float
+    """The same without those a for which the weight would be above HEAVY."""
     expected_quality: float
     """sum_a p(a) m(a)."""
     forecast_quality: float
@@ -94,26 +118,14 @@ def evaluate(
     log: Sequence[Logged], *, beliefs: Beliefs, catalogue: Catalogue, preferences: Preferences, seed: int = 0
 ) -> Verdict:
     """How `beliefs`, that start from nothing, would have fared on `log`. Raises ValueError when `log` is too short."""
-    judged = list(_along(log, beliefs, catalogue, preferences))[WARM_UP:]
+    judged = list(along(log, beliefs, catalogue, preferences))[WARM_UP:]
     if not judged:
         raise ValueError(f"{len(log)} rated requests; more than {WARM_UP} are needed")
-    columns = {name: np.array([getattr(j, name) for j in judged]) for name in Judged.__slots__}
-    w = columns["weight"]
-    picks = np.random.default_rng(seed).integers(len(w), size=(RESAMPLES, len(w)))
-    quality, cost = columns["quality"], columns["cost_usd"]
-    priced = not np.isnan(columns["expected_cost_usd"] + cost).any()
-    return Verdict(
-        requests=len(w),
-        effective=float(w.sum() ** 2 / (w**2).sum()) if w.any() else 0.0,
-        quality_snips=_ratio(w * quality, w, picks),
-        quality=_mean(_doubly_robust(columns, "quality"), picks),
-        cost_usd=_mean(_doubly_robust(columns, "cost_usd"), picks) if priced else None,
-        logged_quality=_mean(quality, picks),
-        logged_cost_usd=_mean(cost, picks) if priced else None,
-    )
+    return conclude(judged, requests_a_day=_rate(log), seed=seed)
 
 
-def _along(log: Iterable[Logged], beliefs: Beliefs, catalogue: Catalogue, preferences: Preferences) -> Iterator[Judged]:
+def along(log: Iterable[Logged], beliefs: Beliefs, catalogue: Catalogue, preferences: Preferences) -> Iterator[Judged]:
+    """Each request as `beliefs` would have it, which then learn what came of it."""
     for entry in log:
         o = entry.observation
         models = [catalogue[name] for name in entry.candidates]
@@ -124,11 +136,45 @@ def _along(log: Iterable[Logged], beliefs: Beliefs, catalogue: Catalogue, prefer
             beliefs.refresh()
 
 
+def conclude(judged: Sequence[Judged], *, requests_a_day: float | None = None, seed: int = 0) -> Verdict:
+    columns = {f.name: np.array([getattr(j, f.name) for j in judged]) for f in fields(Judged)}
+    return verdict(columns, requests_a_day=requests_a_day, seed=seed)
+
+
+def verdict(columns: dict[str, Vector], *, requests_a_day: float | None = None, seed: int = 0) -> Verdict:
+    """`columns` are those of Judged, (n,) each."""
+    w = columns["weight"]
+    priced = not np.isnan(columns["expected_cost_usd"] + columns["forecast_cost_usd"] + columns["cost_usd"]).any()
+    return Verdict(
+        requests=len(w),
+        effective=_effective(w, columns["second_moment"]),
+        heavy=int((w > HEAVY).sum()),
+        quality=_signal(columns, "quality", seed),
+        cost_usd=_signal(columns, "cost_usd", seed) if priced else None,
+        requests_a_day=requests_a_day,
+    )
+
+
+def _effective(weight: Vector, second_moment: Vector) -> float:
+    if not weight.any():
+        return 0.0
+    return float(min(weight.sum() ** 2 / (weight**2).sum(), len(weight) ** 2 / second_moment.sum()))
+
+
+def _rate(log: Sequence[Logged]) -> float | None:
+    times = [entry.observation.time_s for entry in log]
+    span_s = max(times) - min(times)
+    return (len(log) - 1) * 86400.0 / span_s if span_s > 0 else None
+
+
 def _judged(entry: Logged, candidates: Sequence[Candidate]) -> Judged:
     o = entry.observation
     drawn = next(c for c in candidates if c.model == o.model)
+    moments = [_squared(c.probability, entry.candidates[c.model]) for c in candidates]
     return Judged(
-        weight=drawn.probability / entry.propensity,
+        weight=drawn.probability / entry.candidates[o.model],
+        second_moment=sum(moments),
+        light_moment=sum(m for m, c in zip(moments, candidates, strict=True) if m <= HEAVY * c.probability),
         expected_quality=sum(c.probability * c.quality for c in candidates),
         forecast_quality=drawn.quality,
         quality=o.quality or 0.0,
@@ -138,29 +184,42 @@ def _judged(entry: Logged, candidates: Sequence[Candidate]) -> Judged:
     )
 
 
+def _squared(p: float, mu: float) -> float:
+    return 0.0 if p == 0.0 else p * p / mu if mu > 0.0 else inf
+
+
 def _or_nan(number: float | None) -> float:
     return np.nan if number is None else number
 
 
-def _doubly_robust(columns: dict[str, Vector], signal: str) -> Vector:
-    correction = columns["weight"] * (columns[signal] - columns[f"forecast_{signal}"])
-    return np.asarray(columns[f"expected_{signal}"] + correction)
+def _signal(columns: dict[str, Vector], name: str, seed: int) -> Signal:
+    w, seen = columns["weight"], columns[name]
+    expected, surprise = columns[f"expected_{name}"], seen - columns[f"forecast_{name}"]
+    light, heavy = np.where(w > HEAVY, 0.0, w), bool((w > HEAVY).any())
+    robust, switch = expected + w * surprise, expected + light * surprise
+    gained = (switch if heavy else robust) - seen
+    sums = bootstrap_sums(np.column_stack([robust, switch, seen, gained, w * seen, w]), seed=seed)
+    n, total = len(w), float(w.sum())
+    snips = float((w * seen).sum() / total) if total else np.nan
+    missing = _missing(w, columns["second_moment"])
+    missing_light = _missing(light, columns["light_moment"])
+    error = float((w * surprise**2).sum() / total) if total else 0.0
+    distance = float((w * (seen - snips) ** 2).sum() / total) if total else 0.0
+
+    def mean(values: Vector, column: int, unseen: float) -> Estimate:
+        return interval(float(values.mean()), sums[:, column] / n, unseen=unseen)
+
+    return Signal(
+        snips=interval(snips, sums[:, 4] / np.where(sums[:, 5] == 0.0, np.nan, sums[:, 5]), unseen=missing * distance),
+        doubly_robust=mean(robust, 0, missing * error),
+        switch=mean(switch, 1, missing_light * error),
+        served=mean(seen, 2, 0.0),
+        difference=mean(gained, 3, (missing_light if heavy else missing) * error),
+        heavy=heavy,
+    )
 
 
-def _mean(values: Vector, picks: Picks) -> Estimate:
-    return _percentiles(float(values.mean()), values[picks].mean(axis=1))
-
-
-def _ratio(numerators: Vector, denominators: Vector, picks: Picks) -> Estimate:
-    total = denominators.sum()
-    if total == 0:
-        return Estimate(np.nan, np.nan, np.nan)
-    sums = denominators[picks].sum(axis=1)
-    ratios = numerators[picks].sum(axis=1) / np.where(sums == 0, np.nan, sums)
-    return _percentiles(float(numerators.sum() / total), ratios)
-
-
-def _percentiles(value: float, resampled: Vector) -> Estimate:
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.nanpercentile(resampled, [tail, 100 - tail])
-    return Estimate(value, float(low), float(high))
+def _missing(weight: Vector, foretold: Vector) -> float:
+    """By how much the variance of the mean is less than was to be expected, for errors of square 1."""
+    n = len(weight)
+    return max(0.0, float(foretold.sum() - (weight**2).sum())) / n**2

@@ -2,22 +2,25 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
+import orjson
 from rich.console import Console
 from rich.table import Table
 
 from conduit.assemble import Conduit
-from conduit.bench.off_policy import LEAST_EFFECTIVE, LEVEL, WARM_UP, Estimate, Logged, Verdict, evaluate
+from conduit.bench.intervals import LEVEL, Estimate
+from conduit.bench.off_policy import HEAVY, LEAST_EFFECTIVE, WARM_UP, Logged, Verdict, evaluate
 from conduit.core.beliefs import Beliefs
 from conduit.core.catalogue import Catalogue
 from conduit.core.errors import ConfigurationError
-from conduit.core.protocols import Ledger, Record
+from conduit.core.protocols import Record
 from conduit.core.query import Preferences
+from conduit.gateway.books import recent
 
-PAGE = 1000
 
-
-def run_evaluate(conduit: Conduit, *, policy: str, preferences: Preferences, last: int) -> None:
+def run_evaluate(conduit: Conduit, *, policy: str, preferences: Preferences, last: int, as_json: bool) -> None:
     """Raises ConfigurationError when there is too little to look at."""
     catalogue, features = conduit.router.catalogue, conduit.router.features
     half_life_s = conduit.router.half_life_s
@@ -28,30 +31,22 @@ def run_evaluate(conduit: Conduit, *, policy: str, preferences: Preferences, las
             f"the ledger has {len(log)} rated answers that were routed; more than {WARM_UP} are needed"
         )
     verdict = evaluate(log, beliefs=beliefs, catalogue=catalogue, preferences=preferences)
-    Console().print(verdict_table(verdict, policy), conclusion(verdict, policy))
+    if as_json:
+        print(orjson.dumps(report(verdict, policy), option=orjson.OPT_INDENT_2).decode())  # noqa: T201  for a program to read
+        return
+    Console().print(verdict_table(verdict, policy), conclusion(verdict, policy), highlight=False)
 
 
 async def read_log(conduit: Conduit, *, last: int) -> list[Logged]:
     """The last rated answers, the oldest first."""
     await conduit.ledger.open()
     try:
-        records = await _recent(conduit.ledger, last)
+        records = await recent(conduit.ledger, last=last)
     finally:
         await conduit.ledger.close()
     version = conduit.router.features.version
     log = [logged(r, conduit.router.catalogue) for r in reversed(records) if r.decision.features == version]
     return [entry for entry in log if entry is not None]
-
-
-async def _recent(ledger: Ledger, last: int) -> list[Record]:
-    records: list[Record] = []
-    while len(records) < last:
-        before = records[-1].decision.id if records else None
-        page = await ledger.recent(limit=min(PAGE, last - len(records)), before=before)
-        if not page:
-            break
-        records += page
-    return records
 
 
 def logged(record: Record, catalogue: Catalogue) -> Logged | None:
@@ -65,8 +60,8 @@ def logged(record: Record, catalogue: Catalogue) -> Logged | None:
         or outcome.model != decision.model
     ):
         return None
-    names = tuple(c.model for c in decision.candidates)
-    if any(name not in catalogue for name in names):
+    candidates = {c.model: c.probability for c in decision.candidates}
+    if any(name not in catalogue for name in candidates):
         return None
     observation = decision.observation(
         quality=feedback.quality,
@@ -74,35 +69,70 @@ def logged(record: Record, catalogue: Catalogue) -> Logged | None:
         latency_s=outcome.latency_s,
         cost_usd=outcome.cost_usd,
     )
-    return Logged(observation, names, decision.propensity, outcome.input_tokens or decision.input_tokens)
+    return Logged(observation, candidates, outcome.input_tokens or decision.input_tokens)
+
+
+def report(verdict: Verdict, policy: str) -> dict[str, Any]:
+    """What --json prints."""
+    return {
+        "policy": policy,
+        "level": LEVEL,
+        **asdict(verdict),
+        "concluded": verdict.concluded,
+        "effective_needed": LEAST_EFFECTIVE,
+        "requests_needed": verdict.requests_needed,
+        "days_needed": verdict.days_needed,
+    }
 
 
 def verdict_table(verdict: Verdict, policy: str) -> Table:
+    """Whole in 80 columns, but for the longest names."""
     table = Table(box=None, pad_edge=False)
-    for column in ("", "quality", f"{LEVEL:.0%} interval", "USD per 1000", f"{LEVEL:.0%} interval"):
-        table.add_column(column, justify="right" if column else "left")
-    table.add_row("as it was served", *_cells(verdict.logged_quality, verdict.logged_cost_usd))
-    table.add_row(f"{policy}, doubly robust", *_cells(verdict.quality, verdict.cost_usd))
-    table.add_row(f"{policy}, SNIPS", *_cells(verdict.quality_snips, None))
+    table.add_column("", overflow="ellipsis", max_width=26, no_wrap=True)
+    for heading in ("quality", f"{LEVEL:.0%} interval", "USD/1000", f"{LEVEL:.0%} interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    quality, cost = verdict.quality, verdict.cost_usd
+    table.add_row("as it was served", *_cells(quality.served, cost.served if cost else None))
+    table.add_row(f"{policy}:")
+    table.add_row("  doubly robust", *_cells(quality.doubly_robust, cost.doubly_robust if cost else None))
+    if verdict.heavy:
+        table.add_row("  SWITCH-DR", *_cells(quality.switch, cost.switch if cost else None))
+    table.add_row("  SNIPS", *_cells(quality.snips, cost.snips if cost else None))
+    table.add_row("  less what was served", *_cells(quality.difference, cost.difference if cost else None, sign="+"))
     return table
 
 
-def _cells(quality: Estimate, cost_usd: Estimate | None) -> Sequence[str]:
-    cells = [f"{quality.value:.3f}", f"{quality.low:.3f} to {quality.high:.3f}"]
-    if cost_usd is None:
-        return [*cells, "", ""]
-    value, low, high = (1000 * usd for usd in (cost_usd.value, cost_usd.low, cost_usd.high))
-    return [*cells, f"{value:.3f}", f"{low:.3f} to {high:.3f}"]
+def _cells(quality: Estimate, cost_usd: Estimate | None, *, sign: str = "") -> Sequence[str]:
+    def shown(e: Estimate, times: float) -> list[str]:
+        value, low, high = (f"{times * number:{sign}.3f}" for number in (e.value, e.low, e.high))
+        return [value, f"{low} to {high}"]
+
+    return [*shown(quality, 1.0), *(shown(cost_usd, 1000.0) if cost_usd else ["", ""])]
 
 
 def conclusion(verdict: Verdict, policy: str) -> str:
-    """One sentence, and a refusal where the sample is too thin."""
+    """A sentence or two, and a refusal where the sample is too thin."""
     size = f"{verdict.requests} rated requests, worth {verdict.effective:.0f} of {policy}'s own"
     if not verdict.concluded:
-        need = f"{LEAST_EFFECTIVE:.0f} are needed: wait for some {verdict.requests_needed} rated requests"
+        days = "" if verdict.days_needed is None else f", {_days(verdict.days_needed)} at the rate of these"
+        need = f"{LEAST_EFFECTIVE:.0f} are needed: wait for some {verdict.requests_needed} more rated requests{days}"
         return f"\nNo conclusion: {size}; {need}."
-    if verdict.quality.low > verdict.logged_quality.high:
-        return f"\n{policy} would have been better ({size})."
-    if verdict.quality.high < verdict.logged_quality.low:
-        return f"\n{policy} would have been worse ({size})."
-    return f"\nNo difference in quality that these {size} could show."
+    told = [_compared(verdict.quality.difference, "better", "worse", "quality")]
+    if verdict.cost_usd is not None:
+        told.append(_compared(verdict.cost_usd.difference, "dearer", "cheaper", "cost"))
+    heavy = f" {verdict.heavy} weights above {HEAVY:.0f}: SWITCH-DR is compared." if verdict.heavy else ""
+    return f"\n{policy} {' and '.join(told)} ({size}).{heavy}"
+
+
+def _compared(difference: Estimate, more: str, less: str, what: str) -> str:
+    if difference.low > 0:
+        return f"would have been {more}"
+    if difference.high < 0:
+        return f"would have been {less}"
+    return f"shows no difference in {what}"
+
+
+def _days(days: float) -> str:
+    return (
+        f"some {days:.0f} days" if days >= 2 else f"some {days * 24:.0f} hours" if days * 24 >= 1 else "within the hour"
+    )

@@ -236,8 +236,9 @@ def test_evaluate_reports_what_was_served_as_it_was(rated: tuple[Path, list[floa
     out = well(conduit("evaluate", "--policy", "uniform", cwd=folder))
     served = next(line for line in out.splitlines() if line.startswith("as it was served"))
     assert float(served.removeprefix("as it was served").split()[0]) == pytest.approx(fmean(told[WARM_UP:]), abs=6e-4)
-    assert "uniform, doubly robust" in out
-    assert "uniform, SNIPS" in out
+    assert re.search(r"^uniform: *\n  doubly robust", out, re.MULTILINE)
+    assert "  SNIPS" in out
+    assert "less what was served" in out
 
 
 def test_evaluate_concludes_or_says_how_long_to_wait(rated: tuple[Path, list[float]]) -> None:
@@ -246,6 +247,15 @@ def test_evaluate_concludes_or_says_how_long_to_wait(rated: tuple[Path, list[flo
         out = " ".join(well(conduit("evaluate", "--policy", policy, cwd=folder)).split())
         assert f"{RATED - WARM_UP} rated requests" in out
         assert "No conclusion" not in out or "are needed: wait for some" in out
+
+
+def test_evaluate_for_a_program(rated: tuple[Path, list[float]]) -> None:
+    """The same figures, and how long to wait."""
+    told = json.loads(well(conduit("evaluate", "--policy", "uniform", "--json", cwd=rated[0])))
+    assert (told["policy"], told["requests"], told["level"]) == ("uniform", RATED - WARM_UP, 0.9)
+    assert told["quality"]["served"]["value"] == pytest.approx(fmean(rated[1][WARM_UP:]), abs=6e-4)
+    assert told["concluded"] is (told["effective"] >= told["effective_needed"])
+    assert told["days_needed"] >= 0
 
 
 @pytest.mark.parametrize(
