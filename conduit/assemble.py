@@ -20,6 +20,7 @@ from conduit.core.router import Router
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.gateway.books import Books
 from conduit.gateway.complete import Gateway
+from conduit.gateway.embed import Embeddings
 from conduit.gateway.examiner import Examiner
 from conduit.gateway.fallback import Breaker
 from conduit.gateway.follow import Follower
@@ -58,6 +59,7 @@ class Conduit:
     ledger: Ledger
     fleet: Fleet
     gateway: Gateway
+    embeddings: Embeddings
     settler: Settler
     follower: Follower
     books: Books
@@ -275,6 +277,9 @@ def put_together(
         ledger=ledger,
         fleet=fleet,
         gateway=gateway,
+        embeddings=Embeddings(
+            catalogue=catalogue, providers=fleet.providers, clock=clock, timeout_s=settings.upstream_timeout_s
+        ),
         settler=settler,
         follower=follower,
         books=_books(settings, ledger, router, follower, clock=clock, listener=listener),

@@ -86,6 +86,12 @@ def wants_stream(data: dict[str, Any]) -> bool:
     return _field(data, "stream", bool) if data.get("stream") is not None else False
 
 
+def model_of(data: dict[str, Any]) -> str:
+    """Raises InvalidRequest."""
+    model: str = _field(data, "model", str)
+    return model
+
+
 def sent_on(request: Request) -> dict[str, str]:
     """What the provider is told of the caller's trace."""
     found = {name: request.headers[name] for name in SENT_ON if name in request.headers}

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from conduit.api.body import chat_ask, json_object, parsed, sent_on, session_of, wants_stream
+from conduit.api.body import chat_ask, json_object, model_of, parsed, sent_on, session_of, wants_stream
 from conduit.api.envelope import json_response
 from conduit.api.key_routes import KEY_ROUTES
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
@@ -68,6 +68,12 @@ async def _streamed(request: Request, ask: Ask) -> Response:
     begun = await _conduit(request).gateway.stream(ask)
     headers = decision_headers(begun.decision, model=begun.model) | {"cache-control": "no-cache"}
     return StreamingResponse(begun.frames, headers=headers, media_type="text/event-stream")
+
+
+async def embeddings(request: Request) -> Response:
+    data = await json_object(request)
+    answer = await _conduit(request).embeddings.embed(model_of(data), data, sent_on(request))
+    return Response(answer.body, media_type="application/json")
 
 
 async def complete(request: Request) -> Response:
@@ -201,6 +207,7 @@ def _health(request: Request, checks: dict[str, str]) -> Response:
 
 ROUTES = [
     Route("/v1/chat/completions", needs(COMPLETE, chat), methods=["POST"]),
+    Route("/v1/embeddings", needs(COMPLETE, embeddings), methods=["POST"]),
     Route("/v1/complete", needs(COMPLETE, complete), methods=["POST"]),
     Route("/v1/route", needs(COMPLETE, route), methods=["POST"]),
     Route("/v1/feedback", needs(FEEDBACK, feedback), methods=["POST"]),

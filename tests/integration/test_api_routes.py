@@ -226,3 +226,26 @@ def test_the_client_understands_our_errors(client: OpenAI, fake: FakeUpstream) -
     assert (wrong.value.status_code, wrong.value.code, wrong.value.param) == (422, "invalid_request", "messages")
     with pytest.raises(BadRequestError):
         client.post("/complete", cast_to=object, content=b"{")
+
+
+# ------------------------------------------------------------------ embeddings
+
+
+@pytest.mark.parametrize(("name", "upstream"), [("cheap", "cheap"), ("fake/embedder", "embedder"), ("other", "other")])
+def test_embeddings_come_from_the_model_that_is_named(
+    client: OpenAI, fake: FakeUpstream, name: str, upstream: str
+) -> None:
+    """Of the catalogue, of a provider, or of the only provider that there is."""
+    answer = client.embeddings.create(model=name, input=["one", "two"], encoding_format="float", dimensions=8)
+    assert answer.data[0].embedding
+    (request,) = fake.requests
+    assert request.path.endswith("/embeddings")
+    assert request.json["model"] == upstream
+    assert request.json["dimensions"] == 8
+
+
+def test_nobody_chooses_whose_embeddings_they_are(gateway: GatewayProcess, fake: FakeUpstream) -> None:
+    for model in ("auto", None, 7):
+        body = problem(gateway.post("/v1/embeddings", {"model": model, "input": "x"}), 422, "invalid_request")
+        assert body["error"]["param"] == "model"
+    assert fake.requests == []
