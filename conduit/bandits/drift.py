@@ -100,7 +100,7 @@ class Past:
     def variance(self, theta: Vector, s2: float) -> float:
         """Of one outcome about its expectation; at least half the pooled s2, which a lucky run may undercut."""
         rss = self.moments[2] - 2.0 * theta @ self.b + theta @ self.A @ theta
-        return max(float(rss) / max(float(self.moments[0]), 1.0), s2 / 2.0)
+        return max(float(rss) / max(float(self.moments[0]), 1.0), s2 / 2.0, NOTHING**2)
 
 
 @dataclass(frozen=True, slots=True)

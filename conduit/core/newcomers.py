@@ -10,7 +10,7 @@ KNOWN_AFTER = 50.0
 """Answers; nobody is a newcomer with more."""
 FIRST_SHARE = 0.1
 """The most that is asked of a model of which nothing was seen; it grows to all while it becomes known."""
-DOUBT = 2.0
+DOUBT = 4.0
 """How much wider the doubt about a model is when it comes or returns; it narrows to 1 with its next answers."""
 EXPERIENCE = 1000.0
 """A gateway that starts with so many answers in its ledger has known models, and takes the others for newcomers."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from conduit.bandits.drift import SIZE, Window
+from conduit.bandits.drift import SIZE, Latest, Past, Window, change
 from conduit.bandits.hierarchical import HierarchicalThompson
 from conduit.bandits.policy import Change
 from conduit.bandits.regression import HierarchicalRegression
@@ -91,6 +91,18 @@ def test_what_is_retracted_was_never_a_change(seed: int) -> None:
     worse = [o for o in seen if o.arm == "ant"][-40:]
     back = [replace(o, weight=-o.weight) for o in worse]
     assert learned(seen + back).changes == {}
+
+
+def test_equal_outcomes_are_no_change_and_a_new_outcome_is_one() -> None:
+    same = [replace(o, x=X, y=0.5) for o in told(0, 100, 0)]
+    assert learned(same).changes == {}
+    assert set(learned([*same, *(Seen("ant", X, 0.9, 1.0, 1e6 + t) for t in range(20))]).changes) == {"ant"}
+
+
+def test_past_without_spread_is_compared_without_dividing_by_nothing() -> None:
+    past = Past(np.array([[40.0]]), np.array([20.0]), np.array([40.0, 20.0, 10.0]))
+    latest = Latest(np.arange(40.0), np.ones(40), np.full(40, 0.5), np.ones((40, 1)))
+    assert change(past, latest, np.array([0.5]), 0.0) is None
 
 
 def test_observations_of_one_moment_have_no_before_and_after() -> None:

@@ -134,6 +134,6 @@ def test_what_newcomers_may_not_have_goes_to_the_others(menu: list[str], arrived
 def test_doubt_about_who_came_narrows_with_its_answers() -> None:
     newcomers = Newcomers()
     newcomers.welcome(["a", "b"], {"a": 100.0})
-    for more, doubt in ((0.0, DOUBT), (KNOWN_AFTER / 2, 1.5), (KNOWN_AFTER, 1.0), (1e6, 1.0)):
+    for more, doubt in ((0.0, DOUBT), (KNOWN_AFTER / 2, (DOUBT + 1) / 2), (KNOWN_AFTER, 1.0), (1e6, 1.0)):
         assert newcomers.doubt(["a", "b"], {"a": 100.0 + more, "b": more}).tolist() == [doubt, doubt]
         assert newcomers.doubt(["c"], {"c": more}).tolist() == [1.0]
