@@ -29,6 +29,7 @@ from conduit.gateway.keyring import Keyring
 from conduit.gateway.keyring import Terms as DoorTerms
 from conduit.gateway.limiter import Limiter
 from conduit.gateway.locksmith import Locksmith
+from conduit.gateway.readiness import Readiness
 from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
 from conduit.gateway.snapshots import Snapshots
@@ -66,6 +67,7 @@ class Conduit:
     judge: Judge | None
     keyring: Keyring
     limiter: Limiter
+    readiness: Readiness
     locksmith: Locksmith
     clock: Clock
     preferences: Preferences
@@ -249,6 +251,7 @@ def put_together(
     (ledger, purse, keys, snapshots), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
     router = _router(settings, catalogue, clock=clock, ids=ids, tracer=tracer)
     breaker = Breaker(clock)
+    limiter = _limiter(settings, clock=clock, listener=listener, tracer=tracer)
     settler = Settler(
         ledger=ledger, clock=clock, ids=ids, listener=listener, weight_per_hour=settings.feedback_weight_per_hour
     )
@@ -284,7 +287,8 @@ def put_together(
         follower=follower,
         books=_books(settings, ledger, router, follower, clock=clock, listener=listener),
         judge=judge,
-        limiter=_limiter(settings, clock=clock, listener=listener, tracer=tracer),
+        limiter=limiter,
+        readiness=Readiness(ledger, limiter, catalogue),
         keyring=Keyring(keys, _door(settings), clock=clock, listener=listener),
         locksmith=Locksmith(keys, clock=clock, ids=ids, random=token_bytes),
         clock=clock,

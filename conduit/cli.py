@@ -30,6 +30,7 @@ def serve(
         create_app(settings, environ),
         host=settings.api_host if host is None else host,
         port=settings.api_port if port is None else port,
+        delay_s=settings.api_drain_s,
     )
 
 

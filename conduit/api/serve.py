@@ -1,8 +1,10 @@
 """uvicorn with a welcome: where it listens, what it offers, one command to try."""
 
+import asyncio
 import signal
 import sys
 from socket import socket
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
@@ -12,28 +14,40 @@ from conduit.core.catalogue import Price
 
 
 class WelcomingServer(uvicorn.Server):
-    """Says hello when the socket is open, and not before."""
+    """Says hello when the socket is open, and not before. Told to end, it is not ready at once, and goes on serving
+    for `delay_s`, so that who sends requests here can notice; told again, it ends now."""
 
-    def __init__(self, app: Starlette, config: uvicorn.Config) -> None:
+    def __init__(self, app: Starlette, config: uvicorn.Config, *, delay_s: float) -> None:
         super().__init__(config)
-        self._state = app.state
+        self._state, self._delay_s = app.state, delay_s
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
             conduit: Conduit = self._state.conduit
             asks = await conduit.keyring.asks()
             print(welcome(conduit, self.config.host, self.config.port, asks=asks), flush=True)  # noqa: T201
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Of a signal, at whatever place the loop happens to be."""
+        conduit: Conduit | None = getattr(self._state, "conduit", None)
+        if conduit is None or self._loop is None or conduit.readiness.draining or not self._delay_s:
+            super().handle_exit(sig, frame)
+            return
+        conduit.readiness.draining = True
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._delay_s, super().handle_exit, sig, None)
 
-def serve(app: Starlette, *, host: str, port: int) -> None:
+
+def serve(app: Starlette, *, host: str, port: int, delay_s: float) -> None:
     """Until SIGINT or SIGTERM; then what is in flight ends, the ledger is written, and the exit code is 0.
 
     uvicorn shuts down in order and raises the signal once more when it is done; this is what then receives it.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=30)
-    WelcomingServer(app, config).run()
+    WelcomingServer(app, config, delay_s=delay_s).run()
 
 
 def welcome(conduit: Conduit, host: str, port: int, *, asks: bool) -> str:

@@ -61,6 +61,9 @@ class Settings(BaseModel):
 
     api_host: str = Field("0.0.0.0", description="Address that `conduit serve` listens on.")  # noqa: S104  a server in a container
     api_port: int = Field(8000, ge=0, le=65535, description="Port that `conduit serve` listens on.")
+    api_drain_s: float = Field(
+        0.0, ge=0, le=600, description="Seconds that `conduit serve` goes on, not ready, after it was told to end."
+    )
     environment: Literal["development", "test", "staging", "production"] = Field(
         "development", description="production refuses to start without authentication."
     )

@@ -218,8 +218,8 @@ class Ledger(Protocol):
 
     async def totals(self) -> Totals: ...
 
-    async def check(self) -> None:
-        """A real query. Raises LedgerUnavailable."""
+    async def check(self) -> bool:
+        """A real query: whether the schema is as new as this code expects, or newer. Raises LedgerUnavailable."""
         ...
 
     async def close(self) -> None:

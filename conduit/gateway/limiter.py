@@ -31,7 +31,7 @@ class Limiter:
         self, *, shared: Window | None, local: LocalWindow, clock: Clock, listener: Listener, fails_closed: bool = False
     ) -> None:
         self._shared, self._local, self._clock, self._listener = shared, local, clock, listener
-        self._fails_closed = fails_closed
+        self.fails_closed = fails_closed
         self._resting_until_s: float | None = None
         """None: it answered last time."""
 
@@ -58,7 +58,7 @@ class Limiter:
                 if admission.refused in {"", "requests"}:
                     self._local.heard(caller, admission.current)
                 return Entry(admission, degraded=False)
-        if self._fails_closed:
+        if self.fails_closed:
             raise WindowUnavailable("the shared limits cannot be reached")
         return Entry(await self._local.enter(caller, visit, limits), degraded=True)
 
@@ -71,6 +71,21 @@ class Limiter:
             await self._shared.leave(caller, visit, tokens)
         except WindowUnavailable as error:
             self._rest(error)
+
+    async def check(self) -> None:
+        """A real question to the shared window. Raises WindowUnavailable."""
+        if self._shared is not None:
+            await self._shared.open()
+
+    @property
+    def shares(self) -> bool:
+        """Whether there is a shared window."""
+        return self._shared is not None
+
+    @property
+    def alone(self) -> bool:
+        """Whether it did not answer the last time that it was asked."""
+        return self._resting_until_s is not None
 
     async def close(self) -> None:
         """Lets go of what is shared."""

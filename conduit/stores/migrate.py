@@ -6,7 +6,7 @@ from sqlalchemy import Connection, column, func, select, table
 
 from conduit.core.errors import ConfigurationError
 from conduit.stores.database import Database
-from conduit.stores.tables import SCHEMA
+from conduit.stores.tables import SCHEMA, decisions
 
 HEAD = "0006"
 """The newest revision in migrations/versions, known without importing Alembic: start-up time is a feature."""
@@ -19,6 +19,14 @@ async def migrate(database: Database) -> None:
     """Raises ConfigurationError when the database is newer than the code."""
     if await database.read(revision) != HEAD:
         await database.write(_upgrade, power_safe=True)
+
+
+def checked(connection: Connection) -> str | None:
+    """The revision, if the ledger can be read at all."""
+    found = revision(connection)
+    if found is not None:
+        connection.execute(select(decisions.c.id).limit(1)).first()
+    return found
 
 
 def revision(connection: Connection) -> str | None:

@@ -142,10 +142,6 @@ def totals(connection: Connection) -> Totals:
     )
 
 
-def check(connection: Connection) -> None:
-    connection.execute(select(decisions.c.id).limit(1)).first()
-
-
 def _insert(connection: Connection, table: Table, values: list[rows.Row]) -> None:
     if values:
         connection.execute(insert(table), values)

@@ -63,8 +63,9 @@ class SqlLedger:
     async def totals(self) -> Totals:
         return await self._read(queries.totals)
 
-    async def check(self) -> None:
-        await self._read(queries.check)
+    async def check(self) -> bool:
+        found = await self._read(migrate.checked)
+        return found is not None and found >= migrate.HEAD
 
     async def close(self) -> None:
         await self._writer.close()

@@ -143,4 +143,4 @@ async def test_totals_count_everything_once(ledger: Ledger) -> None:
 
 
 async def test_a_healthy_ledger_passes_its_check(ledger: Ledger) -> None:
-    await ledger.check()
+    assert await ledger.check()

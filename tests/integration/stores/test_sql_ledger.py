@@ -6,10 +6,11 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from time import monotonic
 
 import pytest
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, MetaData, TableClause, column, text, update
 from sqlalchemy.schema import SchemaConst
 
 from conduit.core.errors import ConfigurationError, LedgerConflict, LedgerError, LedgerUnavailable
@@ -84,6 +85,22 @@ async def test_several_may_open_an_empty_database_at_once(url: str) -> None:
     await asyncio.gather(*(ledger.append(decision(number)) for number, ledger in enumerate(ledgers)))
     assert (await ledgers[0].totals()).decisions == 4
     await asyncio.gather(*(ledger.close() for ledger in ledgers))
+
+
+@pytest.mark.parametrize(("revision", "new_enough"), [("0001", False), ("9999", True)])
+async def test_a_check_says_whether_the_schema_is_new_enough(url: str, revision: str, new_enough: bool) -> None:
+    """A newer one is: the next version of Conduit is being rolled out, and this one goes on."""
+    ledger = SqlLedger(url)
+    await ledger.open()
+    assert await ledger.check()
+    await ledger.database.write(partial(_set_revision, revision=revision), power_safe=False)
+    assert await ledger.check() is new_enough
+    await ledger.close()
+
+
+def _set_revision(connection: Connection, revision: str) -> None:
+    versions = TableClause("alembic_version", column("version_num"), schema=migrate.schema_of(connection))
+    connection.execute(update(versions).values(version_num=revision))
 
 
 OPEN = """
