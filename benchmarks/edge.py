@@ -1,0 +1,215 @@
+"""What the edge costs, and whether it holds: limits, their loss of Redis, and a body without an end.
+
+    python -m benchmarks.edge cost [--requests 4000]
+    python -m benchmarks.edge exact [--runs 20]
+    python -m benchmarks.edge outage
+    python -m benchmarks.edge body
+
+`cost`: CPU of this process for a request through the whole stack, less that of the same route without it; both
+alternate in one run. `exact`: 200 requests at once over three workers at limit 40. `outage`: Valkey is killed and
+started again under load. `body`: a gigabyte in chunks. Valkey is the one of the tests; logs go to standard error.
+"""
+
+import argparse
+import asyncio
+import http.client
+import os
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Scope
+
+from conduit.api.app import create_app
+from conduit.core.config import make_settings
+from tests.support.gateway import GatewayProcess
+from tests.support.valkey import ValkeyServer
+
+OWN = "operators-own-key"
+BODY = b'{"prompt": "What is 2 + 2?"}' + b" " * 1000
+BATCH = 100
+LIMIT, AT_ONCE = 40, 200
+CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+
+# ------------------------------------------------------------------ cost
+
+
+async def answer(request: Request) -> Response:
+    await request.body()
+    return Response(b"{}", media_type="application/json")
+
+
+def scope_of(app: Starlette) -> Scope:
+    names = {"host": "localhost", "authorization": f"Bearer {OWN}", "content-type": "application/json"}
+    names |= {"content-length": str(len(BODY)), "user-agent": "OpenAI/Python 3.0", "accept": "application/json"}
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/edge",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in names.items()],
+        "client": ("192.0.2.1", 40000),
+        "server": ("127.0.0.1", 80),
+        "scheme": "http",
+        "app": app,
+    }
+
+
+async def batch(called: ASGIApp, app: Starlette) -> tuple[float, list[float]]:
+    """CPU seconds of all, and elapsed seconds of each."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": BODY, "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] != 200:
+            raise SystemExit(f"status {message['status']}")
+
+    times, before = [], time.process_time()
+    for _ in range(BATCH):
+        began = time.perf_counter()
+        await called(scope_of(app), receive, send)
+        times.append(time.perf_counter() - began)
+    return time.process_time() - before, times
+
+
+async def measure(name: str, requests: int, **settings: object) -> None:
+    given = {"api_key": OWN, "api_rate_limit": 1_000_000, "api_concurrent_limit": 1000, "sandbox": "on", **settings}
+    app = create_app(make_settings(file=given, environ={}), {})
+    app.router.routes.append(Route("/v1/edge", answer, methods=["POST"]))
+    async with app.router.lifespan_context(app):
+        await batch(app, app), await batch(app.router, app)
+        rounds = [(await batch(app.router, app), await batch(app, app)) for _ in range(requests // BATCH)]
+    bare, whole = ([one[side][0] / BATCH * 1e6 for one in rounds] for side in (0, 1))
+    waits = [statistics.median(t for one in rounds for t in one[side][1]) * 1e6 for side in (0, 1)]
+    added = statistics.median(w - b for b, w in zip(bare, whole, strict=True))
+    print(
+        f"{name:<10} CPU a request: route {statistics.median(bare):6.1f} us, whole {statistics.median(whole):6.1f} us, "
+        f"added {added:6.1f} us; p50 added {waits[1] - waits[0]:6.1f} us"
+    )
+
+
+def cost(requests: int) -> None:
+    with tempfile.TemporaryDirectory() as folder, ValkeyServer() as valkey:
+        url = f"sqlite:///{folder}/conduit.db"
+        asyncio.run(measure("unlimited", requests, database_url=url, api_rate_limit=0, api_concurrent_limit=0))
+        asyncio.run(measure("in process", requests, database_url=url))
+        asyncio.run(measure("Valkey", requests, database_url=url, redis_url=valkey.url, redis_patience_s=1.0))
+
+
+# ------------------------------------------------------------------ exact
+
+
+def exact(runs: int, patience_s: float) -> None:
+    with tempfile.TemporaryDirectory() as folder, ValkeyServer() as valkey, ThreadPoolExecutor(AT_ONCE) as pool:
+        env = {"API_RATE_LIMIT": str(LIMIT), "REDIS_URL": valkey.url, "TRUSTED_PROXIES": "127.0.0.1"}
+        with GatewayProcess(Path(folder), workers=3, env=env | {"REDIS_PATIENCE_S": str(patience_s)}) as gateway:
+            came, alone = Counter[int](), 0
+            for run in range(runs):
+                caller = {"x-forwarded-for": f"203.0.113.{run}"}
+                replies = list(pool.map(lambda _, c=caller: gateway.get("/v1/models", c), range(AT_ONCE)))
+                came[sum(reply.status == 200 for reply in replies)] += 1
+                alone += sum("x-conduit-degraded" in reply.headers for reply in replies)
+    print(f"limit {LIMIT}, {AT_ONCE} at once, 3 workers, {runs} runs, patience {patience_s} s")
+    print(f"let in: {dict(came)} (number: runs); answers counted alone: {alone}")
+
+
+# ------------------------------------------------------------------ outage
+
+
+def outage() -> None:
+    with tempfile.TemporaryDirectory() as folder, ValkeyServer() as valkey:
+        env = {"API_RATE_LIMIT": "1000000", "REDIS_URL": valkey.url}
+        with GatewayProcess(Path(folder), workers=2, env=env) as gateway:
+            seen: list[tuple[float, float, int, bool]] = []
+            over = threading.Event()
+            threads = [threading.Thread(target=_load, args=(gateway.port, over, seen)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            marks = [_after(2.0, lambda: None), _after(3.0, valkey.kill), _after(3.0, valkey.start)]
+            _after(3.0, over.set)
+            for thread in threads:
+                thread.join()
+    told = zip(("shared", "killed", "back"), marks, [*marks[1:], float("inf")], strict=True)
+    for name, begin, end in told:
+        _tell(name, [one for one in seen if begin <= one[0] < end])
+
+
+def _after(wait_s: float, act: Callable[[], object]) -> float:
+    time.sleep(wait_s)
+    began = time.perf_counter()
+    act()
+    return began
+
+
+def _load(port: int, over: threading.Event, seen: list[tuple[float, float, int, bool]]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    while not over.is_set():
+        began = time.perf_counter()
+        connection.request("GET", "/v1/models")
+        response = connection.getresponse()
+        response.read()
+        alone = response.getheader("x-conduit-degraded") is not None
+        seen.append((began, time.perf_counter() - began, response.status, alone))
+
+
+def _tell(name: str, seen: Sequence[tuple[float, float, int, bool]]) -> None:
+    times = sorted(one[1] * 1e3 for one in seen)
+    statuses = dict(Counter(one[2] for one in seen))
+    alone, count = sum(one[3] for one in seen), len(seen)
+    print(f"{name:<8} {statuses} alone {alone}/{count}; p50 {times[count // 2]:.2f} ms, slowest {times[-1]:.1f} ms")
+
+
+# ------------------------------------------------------------------ body
+
+
+def body() -> None:
+    with tempfile.TemporaryDirectory() as folder, GatewayProcess(Path(folder)) as gateway:
+        for path in ("/v1/complete", "/v1/chat/completions"):
+            before, sent, reply = _resident(gateway.pid), 0, b""
+            with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as wire:
+                wire.sendall(f"POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+                with suppress(OSError):
+                    for _ in range(2**30 // len(CHUNK)):
+                        wire.sendall(CHUNK)
+                        sent += len(CHUNK)
+                with suppress(OSError):
+                    reply = wire.recv(200)
+            grown = _resident(gateway.pid) - before
+            status = reply[9:12].decode() or "closed before its answer was read"
+            print(f"{path:<22} {status}; {sent / 1e6:.1f} MB of 1074 went out; memory grew by {grown / 1e6:.1f} MB")
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["cost", "exact", "outage", "body"])
+    parser.add_argument("--requests", type=int, default=4000)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--patience", type=float, default=0.05)
+    args = parser.parse_args()
+    if args.what == "cost":
+        cost(args.requests)
+    elif args.what == "exact":
+        exact(args.runs, args.patience)
+    else:
+        {"outage": outage, "body": body}[args.what]()
+
+
+if __name__ == "__main__":
+    main()
