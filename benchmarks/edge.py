@@ -6,8 +6,9 @@
     python -m benchmarks.edge body
 
 `cost`: CPU of this process for a request through the whole stack, less that of the same route without it; both
-alternate in one run. `exact`: 200 requests at once over three workers at limit 40. `outage`: Valkey is killed and
-started again under load. `body`: a gigabyte in chunks. Valkey is the one of the tests; logs go to standard error.
+alternate in one run, and with a limit of requests at once Valkey is asked twice. `exact`: 200 requests at once over
+three workers at limit 40. `outage`: Valkey is killed and started again under load. `body`: a gigabyte in chunks.
+Valkey is the one of the tests; logs go to standard error.
 """
 
 import argparse
@@ -86,7 +87,7 @@ async def batch(called: ASGIApp, app: Starlette) -> tuple[float, list[float]]:
 
 
 async def measure(name: str, requests: int, **settings: object) -> None:
-    given = {"api_key": OWN, "api_rate_limit": 1_000_000, "api_concurrent_limit": 1000, "sandbox": "on", **settings}
+    given = {"api_key": OWN, "api_rate_limit": 1_000_000, "sandbox": "on", **settings}
     app = create_app(make_settings(file=given, environ={}), {})
     app.router.routes.append(Route("/v1/edge", answer, methods=["POST"]))
     async with app.router.lifespan_context(app):
@@ -104,9 +105,12 @@ async def measure(name: str, requests: int, **settings: object) -> None:
 def cost(requests: int) -> None:
     with tempfile.TemporaryDirectory() as folder, ValkeyServer() as valkey:
         url = f"sqlite:///{folder}/conduit.db"
-        asyncio.run(measure("unlimited", requests, database_url=url, api_rate_limit=0, api_concurrent_limit=0))
+        shared = {"redis_url": valkey.url, "redis_patience_s": 1.0}
+        asyncio.run(measure("unlimited", requests, database_url=url, api_rate_limit=0))
+        asyncio.run(measure("no log", requests, database_url=url, log_level="error"))
         asyncio.run(measure("in process", requests, database_url=url))
-        asyncio.run(measure("Valkey", requests, database_url=url, redis_url=valkey.url, redis_patience_s=1.0))
+        asyncio.run(measure("Valkey", requests, database_url=url, **shared))
+        asyncio.run(measure("two asks", requests, database_url=url, api_concurrent_limit=1000, **shared))
 
 
 # ------------------------------------------------------------------ exact
