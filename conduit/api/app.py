@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from conduit.api.envelope import answer_error
-from conduit.api.middleware import middleware
+from conduit.api.middleware import setup_middleware
 from conduit.api.routes import ROUTES
 from conduit.assemble import assemble
 from conduit.core.config import Settings, make_settings
@@ -104,7 +104,7 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
     )
     telemetry = setup_telemetry(app, export=_export(settings), folder=settings.metrics_folder, clock=clock, ids=ids)
     payloads = _payloads(settings, clock, telemetry)
-    app.user_middleware = list(middleware(settings, clock=clock, ids=ids, listener=telemetry, payloads=payloads))
+    setup_middleware(app, settings, clock=clock, ids=ids, listener=telemetry, payloads=payloads)
     return app
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from random import Random
 
 import structlog
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
@@ -66,6 +67,19 @@ def middleware(
         ),
         *kept,
     )
+
+
+def setup_middleware(
+    app: Starlette,
+    settings: Settings,
+    *,
+    clock: Clock,
+    ids: Ids,
+    listener: Listener,
+    payloads: PayloadLog | None = None,
+) -> None:
+    """Puts the stack around an application, in the place of any that it has; before its first request."""
+    app.user_middleware = list(middleware(settings, clock=clock, ids=ids, listener=listener, payloads=payloads))
 
 
 def _tap(settings: Settings, payloads: PayloadLog, clock: Clock) -> Middleware:
