@@ -114,7 +114,8 @@ async def gateways(stack: AsyncExitStack, collector: int) -> dict[str, Any]:
     for name, more in VARIANTS.items():
         port, path = (9, "") if name == "away" else (collector, f"/{name}" if name in {"silent", "refusing"} else "")
         endpoint = f"http://127.0.0.1:{port}{path}"
-        file = {"sandbox": "on", "follow_interval_s": 60, "otel_exporter_otlp_endpoint": endpoint, **more}
+        usual = {"sandbox": "on", "follow_interval_s": 60, "api_rate_limit": 0}
+        file = {**usual, "otel_exporter_otlp_endpoint": endpoint, **more}
         apps[name] = await gateway(make_settings(file=file, environ={}), stack, heard=name != "none")
         for _ in range(100):
             await ask(apps[name])
