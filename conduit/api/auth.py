@@ -37,11 +37,14 @@ class Authentication:
         try:
             admitted = await _admitted(scope)
         except (Unauthenticated, KeysUnavailable) as error:
+            if isinstance(error, Unauthenticated):
+                _tell(scope, good=False)
             problem = problem_of(error)
             scope["conduit.log"]["code"] = problem.code
             await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)
             return
         if admitted is not None:
+            _tell(scope, good=True)
             scope["conduit.key"] = admitted.key
             scope["conduit.log"]["key"] = admitted.key.id
             if admitted.remembered:
@@ -61,6 +64,13 @@ async def _admitted(scope: Scope) -> Admitted | None:
     if not await keyring.asks():
         return None
     return await keyring.admit(_token(scope))
+
+
+def _tell(scope: Scope, *, good: bool) -> None:
+    """The throttle in front of the door, if there is one and this was an attempt."""
+    judged = scope.get("conduit.judged")
+    if judged is not None:
+        judged(good=good)
 
 
 def _token(scope: Scope) -> bytes:

@@ -19,6 +19,7 @@ from conduit.api.payloads import PayloadTap
 from conduit.api.ratelimit import RateLimit
 from conduit.api.routes import ROUTES
 from conduit.api.sizelimit import SizeLimit
+from conduit.api.throttle import FailedAuthThrottle
 from conduit.core.config import Settings, parsed_list
 from conduit.core.events import Arrived, Served, nobody
 from conduit.core.keys import Limits
@@ -52,6 +53,12 @@ def middleware(
             small=settings.api_max_request_size,
             large=settings.api_max_chat_size,
             body_s=settings.api_body_timeout_s,
+            clock=clock,
+        ),
+        Middleware(
+            FailedAuthThrottle,
+            limit=settings.api_failed_auth_limit,
+            trusted=parsed_networks(settings.trusted_proxies),
             clock=clock,
         ),
         Middleware(Authentication, protected_prefixes=parsed_list(settings.api_protected_prefixes)),

@@ -82,6 +82,9 @@ class Settings(BaseModel):
     api_body_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="Seconds within which all of a request's body must have come."
     )
+    api_failed_auth_limit: int = Field(
+        20, ge=0, le=10_000, description="Wrong keys within a minute, after which an address must wait; 0 counts none."
+    )
     api_rate_limit: int = Field(
         100, ge=0, le=2**31 - 1, description="Requests within a minute of one caller; 0 counts none."
     )

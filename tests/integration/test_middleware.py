@@ -15,6 +15,7 @@ from conduit.api.headers import SecurityHeaders
 from conduit.api.middleware import RequestContext
 from conduit.api.ratelimit import RateLimit
 from conduit.api.sizelimit import SizeLimit
+from conduit.api.throttle import FailedAuthThrottle
 from conduit.core.config import make_settings
 from tests.support.gateway import GatewayProcess, Reply, problem, until
 from tests.support.valkey import ValkeyServer, valkey
@@ -39,6 +40,7 @@ def test_the_stack_is_the_declared_one() -> None:
         CORSMiddleware,
         ErrorBoundary,
         SizeLimit,
+        FailedAuthThrottle,
         Authentication,
         RateLimit,
     ]

@@ -294,7 +294,7 @@ def _argv(command: Command, port: int, workers: int) -> list[str]:
 def environ() -> dict[str, str]:
     """Of a process: what Python needs, the key of the fake provider, and nothing of the developer's."""
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("COVERAGE_")}
-    return {**kept, "FAKE_KEY": FAKE_KEY, "API_RATE_LIMIT": "0"}
+    return {**kept, "FAKE_KEY": FAKE_KEY, "API_RATE_LIMIT": "0", "API_FAILED_AUTH_LIMIT": "0"}
 
 
 def _die_together(signal_of_death: int) -> None:

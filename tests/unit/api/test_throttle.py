@@ -1,0 +1,141 @@
+"""Who tries wrong keys waits, and nobody else does."""
+
+import secrets
+from typing import Any
+
+import orjson
+import structlog
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp
+
+from conduit.api import throttle
+from conduit.api.throttle import FailedAuthThrottle
+from conduit.core.networks import parsed_networks
+from conduit.stores.keys import MemoryKeyStore
+from conduit.testing import StillClock
+from tests.unit.api.door import OWN, Reply, bearer, call, entry, guarded, keyring, secret
+
+LIMIT = 5
+KEY = bearer(OWN)
+
+
+class Door:
+    def __init__(self, *, limit: int = LIMIT, proxies: str = "", **ring: Any) -> None:
+        self.clock = StillClock(1000.0)
+        guard = Middleware(FailedAuthThrottle, limit=limit, trusted=parsed_networks(proxies), clock=self.clock)
+        self.app: ASGIApp = guarded(keyring(clock=self.clock, **ring), layers=[guard])
+
+    async def wrong(self, times: int = 1, **more: Any) -> list[int]:
+        return [(await call(self.app, "/v1/models", bearer(secrets.token_hex()), **more)).status for _ in range(times)]
+
+    async def right(self, path: str = "/v1/models", **more: Any) -> Reply:
+        return await call(self.app, path, KEY, **more)
+
+
+async def test_so_many_wrong_keys_are_judged_and_no_more() -> None:
+    assert await Door().wrong(500) == [401] * LIMIT + [429] * (500 - LIMIT)
+
+
+async def test_the_refusal_says_how_long() -> None:
+    door = Door()
+    await door.wrong(LIMIT)
+    door.clock.at_s += 10.5
+    with structlog.testing.capture_logs() as logs:
+        reply = await call(door.app, "/v1/models", bearer("wrong"))
+    assert (reply.status, reply.code) == (429, "rate_limit_exceeded")
+    assert reply.headers[b"retry-after"] == b"50"
+    body = orjson.loads(reply.body)
+    assert (body["retry_after"], body["limit"], body["current"]) == (50, LIMIT, LIMIT)
+    assert logs[-1]["code"] == "rate_limit_exceeded"
+
+
+async def test_the_window_slides() -> None:
+    door = Door()
+    await door.wrong(LIMIT - 1)
+    door.clock.at_s += 30.0
+    assert await door.wrong(2) == [401, 429]
+    door.clock.at_s += 30.0
+    assert await door.wrong(LIMIT) == [401] * (LIMIT - 1) + [429]
+    door.clock.at_s += 60.0
+    assert await door.wrong() == [401]
+
+
+async def test_a_right_key_that_was_never_seen_there_waits_too() -> None:
+    """Else the answer would tell who guesses that the guess was right."""
+    door = Door()
+    await door.wrong(LIMIT)
+    assert (await door.right()).status == 429
+    door.clock.at_s += 60.0
+    assert (await door.right()).status == 200
+
+
+async def test_a_key_that_was_good_from_there_stays_good() -> None:
+    """Until it fails."""
+    store = MemoryKeyStore()
+    await store.create(entry())
+    door = Door(store=store)
+    mine = bearer(secret())
+    for key in (mine, KEY):
+        assert (await call(door.app, "/v1/models", key)).status == 200
+    await door.wrong(LIMIT)
+    assert [(await call(door.app, "/v1/models", key)).status for key in (mine, KEY)] == [200, 200]
+    await store.revoke("k1", now_s=0.0)
+    door.clock.at_s += 5.0
+    assert [(await call(door.app, "/v1/models", mine)).status for _ in range(2)] == [401, 429]
+    assert (await door.right()).status == 200
+
+
+async def test_another_address_does_not_wait() -> None:
+    door = Door()
+    await door.wrong(LIMIT)
+    assert await door.wrong(client="192.0.2.2") == [401]
+    assert (await door.right(client="192.0.2.2")).status == 200
+    assert (await door.right()).status == 429
+
+
+async def test_an_address_is_a_proxys_word_only_when_the_proxy_is_trusted() -> None:
+    for proxies, last in (("", 429), ("192.0.2.0/24", 401)):
+        door = Door(proxies=proxies)
+        statuses = [
+            (await call(door.app, "/v1/models", bearer("wrong"), (b"x-forwarded-for", b"198.51.100.%d" % n))).status
+            for n in range(LIMIT + 1)
+        ]
+        assert statuses == [401] * LIMIT + [last]
+
+
+async def test_what_is_no_attempt_is_neither_counted_nor_refused() -> None:
+    door = Door()
+    for _ in range(2 * LIMIT):
+        assert (await call(door.app)).code == "authentication_required"
+    await door.wrong(LIMIT)
+    assert (await call(door.app)).code == "authentication_required"
+    assert (await call(door.app, "/open")).status == 200
+    assert (await door.right("/health/live")).status == 200
+
+
+async def test_another_format_is_a_failure_too() -> None:
+    door = Door()
+    for _ in range(LIMIT):
+        await call(door.app, "/v1/models", (b"authorization", b"Basic eDp5"))
+    assert await door.wrong() == [429]
+
+
+async def test_zero_counts_nothing_and_an_open_door_has_no_failures() -> None:
+    assert await Door(limit=0).wrong(50) == [401] * 50
+    assert await Door(own=b"").wrong(50) == [200] * 50
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch) -> None:
+    monkeypatch.setattr(throttle, "MOST_PEERS", 3)
+    monkeypatch.setattr(throttle, "MOST_GOOD", 2)
+    seen: list[FailedAuthThrottle] = []
+
+    def kept(app: ASGIApp) -> FailedAuthThrottle:
+        seen.append(FailedAuthThrottle(app, limit=1, trusted=(), clock=StillClock()))
+        return seen[0]
+
+    app = guarded(keyring(), layers=[Middleware(kept)])
+    for n in range(9):
+        await call(app, "/v1/models", KEY, client=f"192.0.2.{n}")
+        await call(app, "/v1/models", bearer("wrong"), client=f"192.0.2.{n}")
+    assert (len(seen[0]._failed), len(seen[0]._good)) == (3, 2)
