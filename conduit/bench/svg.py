@@ -19,9 +19,10 @@ REACH = (8, 16, 28, 42, 58)
 def text(place: Place, words: str, *, size: float = 11, colour: str = INK, anchor: str = "start", turn: int = 0) -> str:
     x, y = place
     turned = f" transform='rotate({turn} {x:.1f} {y:.1f})'" if turn else ""
-    halo = "paint-order='stroke' stroke='white' stroke-width='3'"
-    style = f"font-size='{size}' fill='{colour}' text-anchor='{anchor}' {halo}"
-    return f"<text x='{x:.1f}' y='{y:.1f}' {style}{turned}>{escape(words)}</text>"
+    style = f"x='{x:.1f}' y='{y:.1f}' font-size='{size}' text-anchor='{anchor}'{turned}"
+    # The halo is a text of its own below: renderers that do not know paint-order would draw it above the letters.
+    halo = f"<text aria-hidden='true' {style} fill='white' stroke='white' stroke-width='3'>{escape(words)}</text>"
+    return f"<g>{halo}<text {style} fill='{colour}'>{escape(words)}</text></g>"
 
 
 def line(places: Iterable[Place], *, colour: str, width: float = 1.5, dash: str = "") -> str:
