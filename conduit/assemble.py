@@ -3,22 +3,26 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from secrets import token_bytes, token_hex
 from typing import TypeVar
 
-from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, Catalogue, Model, Price
-from conduit.core.config import ModelTable, ProviderTable, Settings, make_settings
+from conduit.core.budget import Budget, Caps
+from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, Catalogue
+from conduit.core.config import Settings, make_settings
 from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded, Event
 from conduit.core.features import TextFeatures
-from conduit.core.protocols import Clock, Ids, KeyStore, Ledger, Listener, Purse, SnapshotStore, Window
+from conduit.core.protocols import Clock, Holds, Ids, KeyStore, Ledger, Listener, Purse, SnapshotStore, Window
 from conduit.core.query import Preferences
 from conduit.core.router import Router
 from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.declare import declared
 from conduit.gateway.books import Books
+from conduit.gateway.cashier import Cashier, make_cashier
+from conduit.gateway.cashier import Terms as DollarTerms
 from conduit.gateway.complete import Gateway
 from conduit.gateway.embed import Embeddings
 from conduit.gateway.examiner import Examiner
@@ -38,8 +42,8 @@ from conduit.observability.logs import LogListener
 from conduit.observability.setup import Telemetry
 from conduit.observability.tracing import Tracer
 from conduit.observability.vitals import Vitals
-from conduit.providers.discovery import Declared, ProviderSpec
 from conduit.providers.fleet import Fleet, gather_fleet
+from conduit.stores.holds import MemoryHolds, SqlHolds
 from conduit.stores.keys import MemoryKeyStore, SqlKeyStore
 from conduit.stores.memory import MemoryLedger
 from conduit.stores.purse import MemoryPurse, SqlPurse
@@ -48,7 +52,7 @@ from conduit.stores.sql import SqlLedger
 from conduit.stores.window import MemoryWindow
 
 DAY_S = 86400.0
-Stores = tuple[Ledger, Purse, KeyStore, SnapshotStore]
+Stores = tuple[Ledger, Purse, KeyStore, SnapshotStore, Holds]
 T = TypeVar("T")
 
 
@@ -77,9 +81,17 @@ class Conduit:
     started_s: float
     retries: RetryDetector | None = None
     """None: retries are not looked for."""
+    cashier: Cashier | None = None
+    """None: nobody is capped, and nothing is paced."""
+    preferences_by_key: Mapping[str, Preferences] = field(default_factory=dict)
+    """Of requests that name none, by the name of their key."""
     vitals: Vitals | None = None
     """None: nobody looks at them."""
     _background: tuple[asyncio.Task[None], ...] = ()
+
+    def preferences_of(self, key_name: str) -> Preferences:
+        """Of requests of this key that name none."""
+        return self.preferences_by_key.get(key_name, self.preferences)
 
     async def start(self) -> None:
         """Migrate, see to the door, come to beliefs, follow. Raises LedgerUnavailable and ConfigurationError."""
@@ -87,8 +99,10 @@ class Conduit:
         await self.keyring.open()
         await self.limiter.open()
         await self.follower.begin()
+        if self.cashier is not None:
+            await self.cashier.open()
         self.router.welcome_unknown()
-        loops = [each.run() for each in (self.follower, self.retries, self.vitals) if each is not None]
+        loops = [each.run() for each in (self.follower, self.retries, self.cashier, self.vitals) if each is not None]
         self._background = tuple(map(asyncio.create_task, loops))
 
     async def stop(self) -> None:
@@ -101,6 +115,8 @@ class Conduit:
             await self.books.stop()
             if self.judge is not None:
                 await self.judge.stop()
+            if self.cashier is not None:
+                await self.cashier.stop()
             for provider in self.fleet.providers.values():
                 await provider.close()
             await self.fleet.session.close()
@@ -122,7 +138,7 @@ async def assemble(
     database = ledger.database
     tracer = None if telemetry is None else telemetry.tracer
     kept = ledger if tracer is None else traced_store(ledger, tracer, system=url.partition(":")[0])
-    stores = kept, SqlPurse(database), SqlKeyStore(database), SqlSnapshots(database)
+    stores = kept, SqlPurse(database), SqlKeyStore(database), SqlSnapshots(database), SqlHolds(database)
     conduit = await _assemble(settings, environ, stores, told, tracer)
     if telemetry is not None and telemetry.samples is not None:
         telemetry.providers.update({model.name: model.provider for model in conduit.router.catalogue})
@@ -158,9 +174,8 @@ async def assemble_demo(*, seed: int) -> Conduit:
     """The same gateway over the sandbox, with a ledger that is forgotten."""
     endless = {"sandbox_time_scale": 0, "feedback_weight_per_hour": 1e9}  # hours of traffic pass in a second
     settings = make_settings(file={"sandbox": "on", "seed": seed, **endless}, environ={})
-    return await _assemble(
-        settings, {}, (MemoryLedger(), MemoryPurse(), MemoryKeyStore(), MemorySnapshots()), LogListener()
-    )
+    stores = MemoryLedger(), MemoryPurse(), MemoryKeyStore(), MemorySnapshots(), MemoryHolds()
+    return await _assemble(settings, {}, stores, LogListener())
 
 
 async def _assemble(
@@ -173,7 +188,7 @@ async def _assemble(
     clock = SystemClock()
     fleet = await gather_fleet(
         environ,
-        _declared(settings, environ),
+        declared(settings, environ),
         sandbox=settings.sandbox,
         sandbox_time_scale=settings.sandbox_time_scale,
         now_s=clock.now_s,
@@ -204,40 +219,6 @@ def _limiter(settings: Settings, *, clock: Clock, listener: Listener, tracer: Tr
     )
 
 
-def _declared(settings: Settings, environ: Mapping[str, str]) -> Declared:
-    """What conduit.toml says, with the keys that it names."""
-    return Declared(
-        providers=[_provider(name, table, environ) for name, table in settings.providers.items()],
-        models=[_model(table) for table in settings.models],
-    )
-
-
-def _provider(name: str, table: ProviderTable, environ: Mapping[str, str]) -> ProviderSpec:
-    key = environ.get(table.api_key_env) if table.api_key_env else None
-    if table.api_key_env and not key:
-        raise ConfigurationError(f"providers.{name}.api_key_env: {table.api_key_env} is not set")
-    return ProviderSpec(
-        name,
-        table.base_url,
-        key,
-        headers=tuple(table.headers.items()),
-        query=tuple(table.query.items()),
-        prices=table.prices,
-        usage_in_streams=table.usage_in_streams,
-    )
-
-
-def _model(table: ModelTable) -> Model:
-    prices = (table.input_usd_per_mtok, table.output_usd_per_mtok)
-    if prices.count(None) == 1:
-        raise ConfigurationError(
-            f"models: {table.name}: give both input_usd_per_mtok and output_usd_per_mtok, or neither"
-        )
-    price = None if prices[0] is None or prices[1] is None else Price(prices[0], prices[1])
-    abilities = None if table.abilities is None else frozenset(table.abilities)
-    return Model(table.name, table.provider, table.upstream, price, table.context_window, abilities)
-
-
 def put_together(
     settings: Settings,
     fleet: Fleet,
@@ -248,7 +229,7 @@ def put_together(
     tracer: Tracer | None = None,
 ) -> Conduit:
     """Everything that is ours, around what is not."""
-    (ledger, purse, keys, snapshots), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
+    (ledger, purse, keys, snapshots, holds), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
     router = _router(settings, catalogue, clock=clock, ids=ids, tracer=tracer)
     breaker = Breaker(clock)
     limiter = _limiter(settings, clock=clock, listener=listener, tracer=tracer)
@@ -257,6 +238,7 @@ def put_together(
     )
     retries = RetryDetector(ledger=ledger, settler=settler, listener=listener) if settings.retry_detection else None
     judge = _judge(settings, fleet, purse, breaker=breaker, settler=settler, clock=clock, listener=listener)
+    cashier = make_cashier(holds, _dollars(settings), clock=clock, ids=ids, listener=listener)
     gateway = Gateway(
         router=router,
         ledger=ledger,
@@ -267,14 +249,9 @@ def put_together(
         timeout_s=settings.upstream_timeout_s,
         attempts=settings.upstream_attempts,
         judge=judge,
+        cashier=cashier,
     )
-    follower = Follower(
-        ledger=ledger,
-        router=router,
-        listener=listener,
-        interval_s=settings.follow_interval_s,
-        snapshots=Snapshots(snapshots, router=router, clock=clock, listener=listener, every=settings.snapshot_every),
-    )
+    follower = _follower(settings, ledger, router, snapshots, clock=clock, listener=listener)
     return Conduit(
         router=router,
         ledger=ledger,
@@ -296,6 +273,30 @@ def put_together(
         simulated=all(model.provider == "sandbox" for model in catalogue),
         started_s=clock.now_s(),
         retries=retries,
+        cashier=cashier,
+        preferences_by_key={name: key.wanted for name, key in settings.keys.items() if key.wanted is not None},
+    )
+
+
+def _follower(
+    settings: Settings, ledger: Ledger, router: Router, store: SnapshotStore, *, clock: Clock, listener: Listener
+) -> Follower:
+    return Follower(
+        ledger=ledger,
+        router=router,
+        listener=listener,
+        interval_s=settings.follow_interval_s,
+        snapshots=Snapshots(store, router=router, clock=clock, listener=listener, every=settings.snapshot_every),
+    )
+
+
+def _dollars(settings: Settings) -> DollarTerms:
+    return DollarTerms(
+        Caps(settings.cap_usd_per_day, settings.cap_usd_per_month),
+        Budget(settings.budget_usd_per_request, settings.budget_usd_per_day, settings.budget_usd_per_month),
+        {name: (key.caps, key.budget) for name, key in settings.keys.items()},
+        output_tokens=settings.cap_output_tokens,
+        hold_s=settings.cap_hold_s,
     )
 
 

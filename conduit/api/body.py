@@ -61,6 +61,8 @@ def chat_ask(
     headers: dict[str, str],
     session_id: str | None = None,
     key_id: str | None = None,
+    key_name: str = "",
+    size: int = 0,
 ) -> Ask:
     """A chat request: what we need of it is checked, the rest is the provider's business."""
     extension = parsed(Extension, data.pop("conduit", None) or {}, under="conduit")
@@ -76,10 +78,11 @@ def chat_ask(
         requirements=extension.required(_needs(data, images=images)),
         preferences=extension.wanted(default),
         key_id=key_id,
+        key_name=key_name,
         user_id=data["user"] if isinstance(data.get("user"), str) else None,
         session_id=extension.session_id or session_id,
     )
-    return Ask(query, data, None if model == AUTO else model, headers)
+    return Ask(query, data, None if model == AUTO else model, headers, size)
 
 
 def wants_stream(data: dict[str, Any]) -> bool:

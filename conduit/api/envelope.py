@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from starlette.responses import Response
 
 from conduit.core.errors import (
     AllModelsFailed,
+    BudgetExceeded,
     ConduitError,
     InvalidRequest,
     KeysUnavailable,
@@ -82,8 +84,8 @@ def problem_of(error: Exception) -> Problem:
             problem = Problem(error.status, error.code, str(error), headers=CLOSE)
         case NotFound():
             problem = Problem(404, "not_found", str(error), error.param)
-        case NoEligibleModel():
-            problem = Problem(422, "no_eligible_model", str(error), more={"removed": error.removed})
+        case NoEligibleModel() | BudgetExceeded():
+            problem = _nobody_left(error)
         case AllModelsFailed():
             status, code = (504, "upstream_timeout") if error.timed_out else (502, "upstream_error")
             headers = {"x-conduit-decision": error.decision_id} if error.decision_id else {}
@@ -98,6 +100,14 @@ def problem_of(error: Exception) -> Problem:
         case _:
             problem = INTERNAL_ERROR
     return problem
+
+
+def _nobody_left(error: NoEligibleModel | BudgetExceeded) -> Problem:
+    if isinstance(error, NoEligibleModel):
+        return Problem(422, "no_eligible_model", str(error), more={"removed": error.removed})
+    seconds = max(1, ceil(error.retry_after_s))
+    more = {"retry_after": seconds, "limit": error.limit_usd, "account": error.account, "period": error.period}
+    return Problem(429, "budget_exceeded", str(error), more=more, headers={"retry-after": str(seconds)})
 
 
 def _at_the_door(error: Unauthenticated | PermissionDenied | KeysUnavailable | WindowUnavailable) -> Problem:

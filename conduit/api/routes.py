@@ -8,10 +8,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from conduit.api.body import chat_ask, json_object, model_of, parsed, sent_on, session_of, wants_stream
+from conduit.api.budget_view import budgets_view
 from conduit.api.envelope import json_response
 from conduit.api.key_routes import KEY_ROUTES
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
-from conduit.api.scopes import caller_id, needs, owner
+from conduit.api.scopes import caller_id, caller_name, needs, owner
 from conduit.api.views import (
     complete_view,
     decision_headers,
@@ -52,10 +53,12 @@ async def chat(request: Request) -> Response:
     stream = wants_stream(data)
     ask = chat_ask(
         data,
-        default=conduit.preferences,
+        default=conduit.preferences_of(caller_name(request)),
         headers=sent_on(request),
         session_id=session_of(request),
         key_id=caller_id(request),
+        key_name=caller_name(request),
+        size=len(await request.body()),
     )
     if stream:
         return await _streamed(request, ask)
@@ -101,8 +104,9 @@ def _query(wanted: RouteIn, request: Request, needs: frozenset[str] = frozenset(
     return Query(
         text=wanted.prompt,
         requirements=wanted.required(needs),
-        preferences=wanted.wanted(_conduit(request).preferences),
+        preferences=wanted.wanted(_conduit(request).preferences_of(caller_name(request))),
         key_id=caller_id(request),
+        key_name=caller_name(request),
         user_id=wanted.user_id,
         session_id=wanted.session_id or session_of(request),
     )
@@ -134,6 +138,8 @@ async def stats(request: Request) -> Response:
     view = stats_view(await books.totals(), await books.account(), changes)
     if conduit.judge is not None:
         view["judge"] = judge_view(conduit.judge, await conduit.judge.spent_today_usd())
+    if conduit.cashier is not None and conduit.cashier.paces is not None:
+        view["budgets"] = budgets_view(await conduit.cashier.paces.spent())
     return json_response(view)
 
 

@@ -42,6 +42,12 @@ def caller_id(request: Request) -> str | None:
     return None if key is None else key.id
 
 
+def caller_name(request: Request) -> str:
+    """Whose account pays."""
+    key = caller(request)
+    return "" if key is None else key.name
+
+
 def owner(request: Request) -> str | None:
     """The id of the only key whose decisions the caller may see; None for everybody's."""
     key = caller(request)

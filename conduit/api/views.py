@@ -34,6 +34,8 @@ def decision_headers(decision: Decision, *, model: str) -> dict[str, str]:
     }
     if chosen.cost_usd is not None:
         headers["x-conduit-estimated-cost-usd"] = f"{chosen.cost_usd:.8f}"
+    if decision.shadow_price > 0.0:
+        headers["x-conduit-shadow-price"] = f"{decision.shadow_price:.6g}"
     return headers
 
 

@@ -46,7 +46,13 @@ class DualAscent:
         self.budget_usd, self.eta, self.smoothing, self.bound = budget_usd, eta, smoothing, bound
         self._ema_usd = budget_usd
         self._lambda = 0.0
+        self._begun = False
         self._dearest_usd = budget_usd
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has been shown anything."""
+        return self._begun
 
     @property
     def price(self) -> float:
@@ -55,6 +61,7 @@ class DualAscent:
 
     def observe(self, quality: Vector, cost_usd: Vector, width: Vector | float = 0.0) -> None:
         """The scale of costs, from what the arms of one menu are expected to cost (k,)."""
+        self._begun = True
         self._dearest_usd = max(self._dearest_usd, float(cost_usd.max()))
 
     def spend(self, cost_usd: float) -> None:

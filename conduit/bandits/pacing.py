@@ -13,6 +13,7 @@ a fixed draw of theirs; without it lam would settle where two arms tie, and what
 Where real dollars differ from those predicted (a biased forecast, exploration), the target is divided by their ratio.
 """
 
+import math
 from collections import deque
 
 import numpy as np
@@ -36,13 +37,20 @@ class Pacer:
         if not budget_usd > 0:
             raise ValueError(f"a budget is positive, got {budget_usd}")
         self.budget_usd = budget_usd
+        self.aim_usd = math.inf
+        """What the next requests may cost each for another reason than `budget_usd`: the lesser of both counts."""
         self._window: deque[tuple[Vector, Vector]] = deque(maxlen=WINDOW)
         self._seen = 0
         self._settled = 0
         self._spent_usd = 0.0
         self._price = 0.0
-        self._planned_usd = self._real_usd = TRUST * budget_usd
+        self._planned_usd = self._real_usd = TRUST * budget_usd if math.isfinite(budget_usd) else 0.0
         self._noise = np.random.default_rng(0)
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has been shown anything."""
+        return self._seen > 0
 
     @property
     def price(self) -> float:
@@ -68,8 +76,16 @@ class Pacer:
     def target_usd(self) -> float:
         """Mean predicted dollars for each of the next requests."""
         B = self.budget_usd
-        target = min(max(B + (B * self._settled - self._spent_usd) / PATIENCE, LOW * B), HIGH * B)
-        return target * min(max(self._planned_usd / max(self._real_usd, 1e-300), 0.25), 4.0)
+        target = self.aim_usd
+        if math.isfinite(B):
+            target = min(target, max(B + (B * self._settled - self._spent_usd) / PATIENCE, LOW * B), HIGH * B)
+        return target * self._bias
+
+    @property
+    def _bias(self) -> float:
+        """Predicted dollars over real ones."""
+        trust = TRUST * self.aim_usd if math.isinf(self.budget_usd) and math.isfinite(self.aim_usd) else 0.0
+        return min(max((self._planned_usd + trust) / max(self._real_usd + trust, 1e-300), 0.25), 4.0)
 
 
 def stacked(window: deque[tuple[Vector, Vector]]) -> tuple[Vector, Vector]:

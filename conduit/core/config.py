@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from conduit.core.budget import Budget, Caps
 from conduit.core.catalogue import ABILITIES
 from conduit.core.errors import ConfigurationError
 from conduit.core.networks import parsed_networks
-from conduit.core.query import PRESETS
+from conduit.core.query import PRESETS, Preferences
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -52,6 +53,56 @@ class ModelTable(BaseModel):
         if unknown:
             raise ValueError(f"{', '.join(unknown)} is not one of {', '.join(sorted(ABILITIES))}")
         return abilities
+
+
+class WeightsTable(BaseModel):
+    """Explicit preferences in conduit.toml."""
+
+    model_config = _STRICT
+
+    quality: float = Field(1.0, ge=0, le=1000)
+    cost: float = Field(0.0, ge=0, le=1000)
+    latency: float = Field(0.0, ge=0, le=1000)
+
+
+def known_preset(name: str) -> str:
+    """Raises ValueError."""
+    if name not in PRESETS:
+        raise ValueError(f"{name!r} is not one of {', '.join(PRESETS)}")
+    return name
+
+
+class KeyTable(BaseModel):
+    """`[keys.NAME]` in conduit.toml: what the key of that name is to spend and may spend, and what its requests prefer
+    that say nothing of it; `api_key` is the setting API_KEY."""
+
+    model_config = _STRICT
+
+    preferences: str | WeightsTable | None = None
+    budget_usd_per_request: Dollars | None = Field(None, gt=0)
+    budget_usd_per_day: Dollars | None = Field(None, gt=0)
+    budget_usd_per_month: Dollars | None = Field(None, gt=0)
+    cap_usd_per_day: Dollars | None = None
+    cap_usd_per_month: Dollars | None = None
+
+    @field_validator("preferences")
+    @classmethod
+    def _preset(cls, given: str | WeightsTable | None) -> str | WeightsTable | None:
+        return known_preset(given) if isinstance(given, str) else given
+
+    @property
+    def wanted(self) -> Preferences | None:
+        if isinstance(self.preferences, WeightsTable):
+            return Preferences(**self.preferences.model_dump())
+        return None if self.preferences is None else Preferences.preset(self.preferences)
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.budget_usd_per_request, self.budget_usd_per_day, self.budget_usd_per_month)
+
+    @property
+    def caps(self) -> Caps:
+        return Caps(self.cap_usd_per_day, self.cap_usd_per_month)
 
 
 class Settings(BaseModel):
@@ -144,6 +195,31 @@ class Settings(BaseModel):
     judge_budget_usd_per_day: Dollars = Field(
         1.0, description="US dollars that the judge may spend on a day (UTC), over all workers."
     )
+    budget_usd_per_request: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="US dollars that a request may cost in the mean; empty is no budget.",
+    )
+    budget_usd_per_day: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="US dollars that a day (UTC) is to cost, by pacing; refuses nothing.",
+    )
+    budget_usd_per_month: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="The same of a month (UTC)."
+    )
+    cap_usd_per_day: Dollars | None = Field(
+        None, description="US dollars that all requests of a day (UTC) may cost, worst cases included; empty is no cap."
+    )
+    cap_usd_per_month: Dollars | None = Field(None, description="The same of a month (UTC).")
+    cap_output_tokens: int = Field(
+        4096, gt=0, le=10**9, description="Under a cap, the limit that a request gets which names no `max_tokens`."
+    )
+    cap_hold_s: float = Field(
+        60.0, ge=1, le=3600, description="Seconds after which what a process that died had set aside is free again."
+    )
     follow_interval_s: float = Field(
         0.25, gt=0, le=60, description="Seconds between looks for what other workers have written."
     )
@@ -205,13 +281,12 @@ class Settings(BaseModel):
         {}, description="Servers that speak OpenAI's API (only in conduit.toml)."
     )
     models: list[ModelTable] = Field([], description="The catalogue (only in conduit.toml).")
+    keys: dict[str, KeyTable] = Field({}, description="What each key may spend, by name (only in conduit.toml).")
 
     @field_validator("preferences")
     @classmethod
     def _preset(cls, name: str) -> str:
-        if name not in PRESETS:
-            raise ValueError(f"{name!r} is not one of {', '.join(PRESETS)}")
-        return name
+        return known_preset(name)
 
     @field_validator("environment", mode="before")
     @classmethod
@@ -270,7 +345,7 @@ def parsed_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-TABLES = frozenset({"providers", "models"})
+TABLES = frozenset({"providers", "models", "keys"})
 
 
 def make_settings(*, file: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:

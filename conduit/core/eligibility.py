@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import isnan
+from types import MappingProxyType
 from typing import NamedTuple
 
 from conduit.core.catalogue import Model
@@ -9,6 +10,7 @@ from conduit.core.forecast import Expected
 from conduit.core.query import Query, Requirements
 
 NOTHING = Requirements()
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 RATED_ENOUGH = 20.0
 """`min_quality` removes a model only after so many of its answers were rated: doubt is for learning."""
@@ -21,6 +23,7 @@ def screen(
     quality: Mapping[str, float],
     rated: Mapping[str, float],
     unavailable: Mapping[str, str],
+    unaffordable: Mapping[str, str] = NOBODY,
 ) -> dict[str, str]:
     """Model -> why it cannot be asked. Models that are unhealthy come back when nobody else is left.
 
@@ -37,6 +40,7 @@ def screen(
                 float(everyone.cost_usd[i]), float(everyone.latency_s[i]), quality.get(model.name) if known else None
             )
             reason = _unmet(model, seen, query.requirements)
+        reason = reason or unaffordable.get(model.name)
         if reason is not None:
             removed[model.name] = reason
     sick = {m.name: unavailable[m.name] for m in models if m.name in unavailable and m.name not in removed}

@@ -7,6 +7,7 @@ ConduitError
 ├── Unauthenticated          who calls is not known; says why in a code
 ├── PermissionDenied         the key lacks a scope
 ├── NoEligibleModel          the requirements removed every model; says which removed whom
+├── BudgetExceeded           a hard cap on dollars leaves nothing to ask with; says whose, and until when
 ├── UpstreamError            a model did not answer
 │   ├── UpstreamRejected     the provider refused this request as the caller's own mistake
 │   └── UpstreamTimeout      no answer in time
@@ -73,6 +74,18 @@ class NoEligibleModel(ConduitError):
         reasons = "; ".join(f"{model}: {reason}" for model, reason in removed.items())
         super().__init__(f"no model satisfies the constraints ({reasons or 'the catalogue is empty'})")
         self.removed = dict(removed)
+
+
+class BudgetExceeded(ConduitError):
+    """What is left under a hard cap does not pay for the worst case of any model that could answer."""
+
+    def __init__(self, account: str, period: str, *, limit_usd: float, retry_after_s: float) -> None:
+        super().__init__(
+            f"the budget of {account} for {period}, {limit_usd:g} USD, does not pay for this request at most; "
+            "send it again when the period is over, ask for fewer tokens, or raise the cap"
+        )
+        self.account, self.period, self.limit_usd = account, period, limit_usd
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamError(ConduitError):

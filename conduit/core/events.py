@@ -84,6 +84,14 @@ class FeedbackCapped:
 
 
 @dataclass(frozen=True, slots=True)
+class Capped:
+    """A request was refused because a hard cap leaves too little for it."""
+
+    account: str
+    period: str
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """The judge has scored an answer of `model`."""
 
@@ -162,6 +170,7 @@ Event = (
     | Settled
     | FeedbackGiven
     | FeedbackCapped
+    | Capped
     | Judged
     | NotJudged
     | Followed

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from conduit.bandits.policy import Vector
 from conduit.core.admission import Admission
+from conduit.core.budget import Account, Hold, Spent
 from conduit.core.catalogue import Model
 from conduit.core.decision import Decision, Feedback, Observation, Outcome
 from conduit.core.events import Event
@@ -284,6 +285,24 @@ class KeyStore(Protocol):
 # ------------------------------------------------------------------ money
 
 
+class Pacing(Protocol):
+    """Holds the spending of those requests that it is shown to a budget, by a price."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has been shown anything."""
+        ...
+
+    @property
+    def price(self) -> float:
+        """Quality per US dollar, at least 0."""
+        ...
+
+    def observe(self, quality: Vector, cost_usd: Vector, width: Vector | float = 0.0) -> None:
+        """What could be had at one request, and for how much: see bandits/pacing.py."""
+        ...
+
+
 class Purse(Protocol):
     """Dollars spent under a name within a period, never above a limit, over all processes and restarts. What was
     reserved and never settled (the process died) stays spent. All raise LedgerUnavailable."""
@@ -298,6 +317,31 @@ class Purse(Protocol):
 
     async def spent(self, name: str, period: str) -> float:
         """US dollars, what is reserved included."""
+        ...
+
+
+class Holds(Protocol):
+    """What running calls may cost at most, over all processes: what was spent and what is held never come to more than
+    an account's limit. What a process that died has held is void when it expires. All raise LedgerUnavailable."""
+
+    async def take(self, hold: Hold, *, now_s: float) -> Account | None:
+        """All or nothing, in one step whoever else asks: None, or the account in which there is not enough left."""
+        ...
+
+    async def settle(self, hold: Hold, *, actual_usd: float) -> None:
+        """Put what it did cost in its place, also when it has expired by then, or was never taken."""
+        ...
+
+    async def renew(self, ids: Sequence[str], *, until_s: float) -> None:
+        """Those that there still are expire later."""
+        ...
+
+    async def spent(self, accounts: Sequence[Account]) -> list[Spent]:
+        """What was settled, of each."""
+        ...
+
+    async def used(self, accounts: Sequence[Account], *, now_s: float) -> list[float]:
+        """US dollars that are spent or held, of each."""
         ...
 
 

@@ -85,6 +85,8 @@ class Query:
     requirements: Requirements = field(default_factory=Requirements)
     preferences: Preferences = field(default_factory=Preferences)
     key_id: str | None = None
+    key_name: str = ""
+    """Whose account pays; the id says whose decision it is. Empty where no key is asked for."""
     user_id: str | None = None
     session_id: str | None = None
     """The conversation that this request goes on with; None for a single prompt."""

@@ -18,7 +18,7 @@ from conduit.core.errors import NoEligibleModel
 from conduit.core.features import TextFeatures
 from conduit.core.forecast import Expected
 from conduit.core.policies import DEFAULT_POLICY, make_pacer
-from conduit.core.protocols import Clock, Features, Ids
+from conduit.core.protocols import Clock, Features, Ids, Pacing
 from conduit.core.query import Query
 from conduit.core.reward import dollars
 from conduit.core.system import SystemClock, TimeOrderedIds
@@ -58,14 +58,21 @@ class Router:
         self.policy_name, self.half_life_s = policy, half_life_s
         self.beliefs = Beliefs(policy, self.features, self.catalogue, half_life_s=half_life_s, schedule=schedule)
         self._pacer = make_pacer(policy, budget_usd) if budget_usd is not None else None
-        self._paced = False
         self._random = np.random.default_rng(seed)
         self._clock, self._ids = clock or SystemClock(), ids or TimeOrderedIds()
 
     # -------------------------------------------------------------- choosing
 
-    def choose(self, query: Query | str, *, unavailable: Mapping[str, str] = NOBODY) -> Decision:
-        """Draw a model for `query`. `unavailable` says who is unhealthy, and why.
+    def choose(
+        self,
+        query: Query | str,
+        *,
+        unavailable: Mapping[str, str] = NOBODY,
+        unaffordable: Mapping[str, str] = NOBODY,
+        pacer: Pacing | None = None,
+    ) -> Decision:
+        """Draw a model for `query`. `unavailable` says who is unhealthy, and why; `unaffordable` for whom no dollars
+        are left. `pacer` holds the budget of who pays for it, in the place of the router's own.
 
         Raises NoEligibleModel when the requirements leave nobody.
         """
@@ -73,20 +80,31 @@ class Router:
         x = self._context(query)
         everyone = self._expect(x, self.catalogue.models, query)
         quality = self._quality(x, everyone, query)
-        removed = screen(everyone, query, quality=quality, rated=self.beliefs.rated, unavailable=unavailable)
+        removed = screen(
+            everyone,
+            query,
+            quality=quality,
+            rated=self.beliefs.rated,
+            unavailable=unavailable,
+            unaffordable=unaffordable,
+        )
         if len(removed) == len(everyone.models):
             raise NoEligibleModel(removed)
         eligible = everyone.without(removed) if removed else everyone
-        self._begin_pacing(eligible)
-        candidates = self._consider(x, eligible, query)
-        self._pace(candidates, eligible)
-        return self._decision(query, x, self._draw(candidates), candidates, removed=removed, routed=True)
+        pacer = pacer or self._pacer
+        self._begin_pacing(eligible, pacer)
+        price = None if pacer is None else pacer.price
+        candidates = self._consider(x, eligible, query, price)
+        if pacer is not None:
+            self._pace(candidates, eligible, pacer)
+        drawn = self._draw(candidates)
+        return self._decision(query, x, drawn, candidates, removed=removed, routed=True, shadow_price=price or 0.0)
 
     def assign(self, query: Query, model: str) -> Decision:
         """The decision that a caller made who named the `model`. Raises NotFound for a name not in the catalogue."""
         x = self._context(query)
-        (named,) = self._consider(x, self._expect(x, [self.catalogue[model]], query), query)
-        return self._decision(query, x, named, [named], removed={}, routed=False)
+        (named,) = self._consider(x, self._expect(x, [self.catalogue[model]], query), query, self.shadow_price)
+        return self._decision(query, x, named, [named], removed={}, routed=False, shadow_price=self.shadow_price)
 
     def _context(self, query: Query) -> Vector:
         """Rounded to what the ledger keeps (float32), so that what was served is what is replayed."""
@@ -100,27 +118,23 @@ class Router:
         """By model, for whom a requirement asks for it."""
         if query.requirements.min_quality is None:
             return {}
-        return {candidate.model: candidate.quality for candidate in self._consider(x, everyone, query)}
+        return {candidate.model: candidate.quality for candidate in self._consider(x, everyone, query, None)}
 
-    def _consider(self, x: Vector, expected: Expected, query: Query) -> list[Candidate]:
-        shadow_price = self.shadow_price if self._pacer is not None else None
+    def _consider(self, x: Vector, expected: Expected, query: Query, shadow_price: float | None) -> list[Candidate]:
         return self.beliefs.consider(x, expected, query.preferences, shadow_price=shadow_price)
 
-    def _begin_pacing(self, expected: Expected) -> None:
+    def _begin_pacing(self, expected: Expected, pacer: Pacing | None) -> None:
         """The pacer has a price from the first request on: as if everyone were equally good."""
-        if self._pacer is not None and not self._paced:
-            self._paced = True
-            self._pacer.observe(np.full(len(expected.models), 0.5), self._costs(expected))
+        if pacer is not None and not pacer.begun:
+            pacer.observe(np.full(len(expected.models), 0.5), self._costs(expected))
 
-    def _pace(self, candidates: Sequence[Candidate], expected: Expected) -> None:
+    def _pace(self, candidates: Sequence[Candidate], expected: Expected, pacer: Pacing) -> None:
         """Show the pacer what could be had here, and for how much: utility as it is without the shadow price."""
-        if self._pacer is None:
-            return
         costs = self._costs(expected)
-        utility = np.array([c.utility for c in candidates]) + self.shadow_price * costs
+        utility = np.array([c.utility for c in candidates]) + pacer.price * costs
         drawn = max(c.probability for c in candidates) < 1.0  # where nothing is drawn, doubt moves no choice
         width = np.array([c.quality_sd if drawn else 0.0 for c in candidates])
-        self._pacer.observe(utility, costs, width)
+        pacer.observe(utility, costs, width)
 
     def _costs(self, expected: Expected) -> Vector:
         return dollars(expected.cost_usd, self.catalogue.reference_cost_usd)
@@ -139,6 +153,7 @@ class Router:
         *,
         removed: dict[str, str],
         routed: bool,
+        shadow_price: float,
     ) -> Decision:
         ranked = sorted(candidates, key=attrgetter("utility"), reverse=True)
         return Decision(
@@ -148,14 +163,14 @@ class Router:
             propensity=drawn.probability,
             candidates=tuple(ranked),
             removed=removed,
-            why=_why(drawn, ranked) if routed else "the caller named it",
+            why=_why(drawn, ranked, shadow_price) if routed else "the caller named it",
             policy=self.policy_name,
             routed=routed,
             context=x,
             features=self.features.version,
             domain=self.features.domain(x),
             input_tokens=query.estimated_input_tokens,
-            shadow_price=self.shadow_price,
+            shadow_price=shadow_price,
             key_id=query.key_id,
             user_id=query.user_id,
             session_id=query.session_id,
@@ -201,7 +216,9 @@ class Router:
             self._pacer.spend(observation.cost_usd)
 
 
-def _why(drawn: Candidate, ranked: Sequence[Candidate]) -> str:
+def _why(drawn: Candidate, ranked: Sequence[Candidate], shadow_price: float) -> str:
+    if shadow_price > 0.0:
+        return f"{_why(drawn, ranked, 0.0)}; under a budget a dollar must be worth {shadow_price:.4g} more of quality"
     if len(ranked) == 1:
         return "the only eligible model"
     best, second = ranked[:2]

@@ -1,18 +1,27 @@
 """One request: look, choose, record, call, fall back, settle the outcome."""
 
 from asyncio import CancelledError, Future
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
 import orjson
 
+from conduit.core.catalogue import Model
 from conduit.core.decision import Decision, Outcome, Status
-from conduit.core.errors import AllModelsFailed, LedgerError, UpstreamError, UpstreamRejected
+from conduit.core.errors import (
+    AllModelsFailed,
+    BudgetExceeded,
+    LedgerError,
+    NoEligibleModel,
+    UpstreamError,
+    UpstreamRejected,
+)
 from conduit.core.events import Decided, Degraded, Settled
 from conduit.core.protocols import Answer, Call, Clock, Frame, Ledger, Listener, Provider
-from conduit.core.router import Router
+from conduit.core.router import NOBODY, Router
+from conduit.gateway.cashier import Cashier
 from conduit.gateway.exchange import Ask, Exchange
 from conduit.gateway.fallback import Breaker, first_answer
 from conduit.gateway.hearing import Hearing
@@ -61,21 +70,23 @@ class Gateway:
         timeout_s: float = 60.0,
         attempts: int = 3,
         judge: Judge | None = None,
+        cashier: Cashier | None = None,
     ) -> None:
         self._router, self._ledger, self._providers = router, ledger, providers
         self._breaker, self._clock, self._listener = breaker, clock, listener
         self._timeout_s, self._attempts, self._judge = timeout_s, attempts, judge
+        self._cashier = cashier
         self._routing, self._choosing = Step(listener, "route"), Step(listener, "choose")
 
     async def decide(self, ask: Ask) -> Decision:
         """Only choose. Durable when this returns; raises LedgerUnavailable when it cannot be."""
-        exchange = self._begin(ask)
+        exchange = await self._begin(ask)
         await exchange.recorded
         return exchange.decision
 
     async def complete(self, ask: Ask) -> Completion:
         """Raises NoEligibleModel, NotFound, AllModelsFailed, UpstreamRejected."""
-        exchange = self._begin(ask)
+        exchange = await self._begin(ask)
 
         async def whole(provider: Provider, call: Call) -> Answer:
             return await provider.complete(call)
@@ -92,7 +103,7 @@ class Gateway:
 
     async def stream(self, ask: Ask) -> Stream:
         """Returns when the first frame is there; raises what `complete` raises until then."""
-        exchange = self._begin(ask)
+        exchange = await self._begin(ask)
 
         async def begun(provider: Provider, call: Call) -> tuple[Frame | None, AsyncGenerator[Frame]]:
             frames = provider.stream(call)
@@ -109,26 +120,44 @@ class Gateway:
 
     # -------------------------------------------------------------- the steps
 
-    def _begin(self, ask: Ask) -> Exchange:
+    async def _begin(self, ask: Ask) -> Exchange:
         started_s = self._clock.elapsed_s()
+        unaffordable = NOBODY if self._cashier is None else await self._cashier.unaffordable(ask, self._offered(ask))
+        try:
+            decision, recorded = self._decide(ask, unaffordable)
+        except NoEligibleModel as error:
+            if self._cashier is not None and _for_money(error.removed, unaffordable):
+                raise await self._cashier.refusal(ask) from None
+            raise
+        meter = Meter(decision.input_tokens)
+        return Exchange(decision, recorded, self._clock, meter, started_s, key_name=ask.query.key_name)
+
+    def _offered(self, ask: Ask) -> Iterable[Model]:
+        return self._router.catalogue if ask.model is None else [self._router.catalogue[ask.model]]
+
+    def _decide(self, ask: Ask, unaffordable: Mapping[str, str]) -> tuple[Decision, Future[None]]:
         with self._routing:
             with self._choosing:
-                decision = self._choose(ask)
+                decision = self._choose(ask, unaffordable)
             recorded = self._ledger.append(decision)
             self._listener(Decided(decision))
-        return Exchange(decision, recorded, self._clock, Meter(decision.input_tokens), started_s)
+        return decision, recorded
 
-    def _choose(self, ask: Ask) -> Decision:
-        if ask.model is not None:
-            return self._router.assign(ask.query, ask.model)
-        return self._router.choose(ask.query, unavailable=self._breaker.unavailable())
+    def _choose(self, ask: Ask, unaffordable: Mapping[str, str]) -> Decision:
+        if ask.model is None:
+            unavailable = self._breaker.unavailable()
+            pacer = None if self._cashier is None else self._cashier.pacer(ask.query.key_name)
+            return self._router.choose(ask.query, unavailable=unavailable, unaffordable=unaffordable, pacer=pacer)
+        if ask.model in unaffordable:
+            raise NoEligibleModel(unaffordable)
+        return self._router.assign(ask.query, ask.model)
 
     async def _first(self, exchange: Exchange, ask: Ask, how: Callable[[Provider, Call], Awaitable[T]]) -> T:
         """The first model that begins to answer, in the decision's order."""
 
         async def ask_one(name: str) -> T:
             model = self._router.catalogue[name]
-            call = Call(model, ask.body, self._timeout_s, ask.headers)
+            call = Call(model, await self._held(exchange, ask, model), self._timeout_s, ask.headers)
             asked_s = self._clock.elapsed_s()
             try:
                 return await how(self._providers[model.provider], call)
@@ -140,7 +169,7 @@ class Gateway:
             return await first_answer(
                 models, ask_one, attempts=exchange.attempts, breaker=self._breaker, clock=self._clock
             )
-        except (AllModelsFailed, UpstreamRejected) as error:
+        except (AllModelsFailed, UpstreamRejected, BudgetExceeded, LedgerError) as error:
             self._settle(exchange, Status.FAILED)
             if isinstance(error, AllModelsFailed):
                 error.decision_id = exchange.decision.id
@@ -149,6 +178,16 @@ class Gateway:
         except CancelledError:  # the call may have cost money, so it is on record
             self._settle(exchange, Status.CANCELLED)
             raise
+
+    async def _held(self, exchange: Exchange, ask: Ask, model: Model) -> Mapping[str, object]:
+        """The body to send, when its worst case is paid for. Raises BudgetExceeded and LedgerUnavailable."""
+        if self._cashier is None:
+            return ask.body
+        if exchange.hold is not None:  # of the model that failed: providers do not charge for what they did not answer
+            await self._cashier.settle(exchange.hold, 0.0)
+            exchange.hold = None
+        exchange.hold = await self._cashier.hold(ask, model)
+        return ask.body if exchange.hold is None else self._cashier.limited(ask, model)
 
     async def _frames(
         self, exchange: Exchange, first: Frame | None, rest: AsyncGenerator[Frame], *, hearing: Hearing | None
@@ -194,11 +233,15 @@ class Gateway:
         outcome = exchange.outcome(status, self._router.catalogue)
         exchange.settled = self._ledger.append(outcome, *lessons_of_outcome(exchange.decision, outcome))
         exchange.settled.add_done_callback(_looked_at)
+        if self._cashier is not None:
+            exchange.paid = self._cashier.pay(exchange.hold, exchange.key_name, outcome.cost_usd)
         self._listener(Settled(exchange.decision, outcome, away_s=exchange.away_s))
         return outcome
 
     async def _durable(self, exchange: Exchange) -> bool:
         """Wait for the ledger. The outcome is part of the promise: feedback may come at once, to another worker."""
+        if exchange.paid is not None:
+            await exchange.paid
         try:
             await exchange.recorded
             if exchange.settled is not None:
@@ -213,6 +256,11 @@ def _looked_at(written: Future[None]) -> None:
     """Nobody may be left to wait for it; the writer itself announces what it loses."""
     if not written.cancelled():
         written.exception()
+
+
+def _for_money(removed: Mapping[str, str], unaffordable: Mapping[str, str]) -> bool:
+    """Whether somebody would be left if there were dollars: then it is no fault of the request."""
+    return any("price unknown" not in why and removed.get(name) == why for name, why in unaffordable.items())
 
 
 def _error_frame(error: UpstreamError, exchange: Exchange) -> bytes:

@@ -4,6 +4,7 @@ from asyncio import Future
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from conduit.core.budget import Hold
 from conduit.core.catalogue import Catalogue
 from conduit.core.decision import Attempt, Decision, Outcome, Status
 from conduit.core.protocols import Clock
@@ -22,6 +23,8 @@ class Ask:
     """None: choose one."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """To be sent on."""
+    size: int = 0
+    """Bytes of the body as it came: no prompt has more tokens than bytes. 0: what `query.text` has."""
 
 
 @dataclass(slots=True)
@@ -42,6 +45,12 @@ class Exchange:
     """Spent on waiting for models."""
     settled: Future[None] | None = None
     """Done when the outcome is in the ledger."""
+    key_name: str = ""
+    """Whose account pays."""
+    hold: Hold | None = None
+    """Of the model that is being asked; None where no cap is set."""
+    paid: Future[None] | None = None
+    """Done when what it did cost is in the purse."""
 
     @property
     def model(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from conduit.core.decision import Attempt
-from conduit.core.errors import AllModelsFailed, UpstreamError, UpstreamRejected, UpstreamTimeout
+from conduit.core.errors import AllModelsFailed, BudgetExceeded, UpstreamError, UpstreamRejected, UpstreamTimeout
 from conduit.core.protocols import Clock
 
 T = TypeVar("T")
@@ -81,14 +81,18 @@ async def first_answer(
     a good end, the breaker is told by who reads it.
 
     A provider that rejects the request may only mean its own model (an unsupported parameter), so that others are
-    asked; when nobody answers, the first rejection is what the caller hears. Raises it, or else AllModelsFailed.
+    asked; when nobody answers, the first rejection is what the caller hears. Raises it, or else AllModelsFailed;
+    BudgetExceeded when nobody could be paid, so that nobody was asked.
     """
-    timeouts, rejected = 0, None
+    timeouts, rejected, short = 0, None, None
     for model in models:
         started = clock.elapsed_s()
         breaker.asked(model)
         try:
             answer = await ask(model)
+        except BudgetExceeded as error:  # it was not asked at all, and another may cost less
+            short = short or error
+            continue
         except UpstreamError as error:
             attempts.append(Attempt(model, clock.elapsed_s() - started, str(error), error.counts))
             if isinstance(error, UpstreamRejected):
@@ -102,4 +106,6 @@ async def first_answer(
             return answer
     if rejected is not None:
         raise rejected
+    if short is not None and not attempts:
+        raise short
     raise AllModelsFailed(attempts, timed_out=timeouts == len(attempts) > 0)

@@ -7,6 +7,7 @@ from conduit.core.decision import Attempt, Candidate, Decision, Outcome, Status
 from conduit.core.events import (
     Arrived,
     CacheAsked,
+    Capped,
     Decided,
     Degraded,
     Drifted,
@@ -48,6 +49,7 @@ class CountingListener:
             Decided: self._decided,
             Settled: self._settled,
             FeedbackGiven: self._feedback,
+            Capped: lambda e: samples.add(m.BUDGET_EXCEEDED, (e.account,)),
             FeedbackCapped: lambda e: samples.add(m.CAPPED, (e.model,)),
             Judged: self._judged,
             NotJudged: lambda e: samples.add(m.NOT_JUDGED, (e.why,)),

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import structlog
 
-from conduit.core.events import Degraded, Drifted, Event, FeedbackCapped, NotJudged, SnapshotRefused
+from conduit.core.events import Capped, Degraded, Drifted, Event, FeedbackCapped, NotJudged, SnapshotRefused
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -79,6 +79,7 @@ class LogListener:
             FeedbackCapped: lambda e: log.warning(
                 "feedback capped", key=e.key_id, model=e.model, weight_per_hour=e.weight
             ),
+            Capped: lambda e: log.warning("budget exceeded", account=e.account, period=e.period),
             NotJudged: self._not_judged,
         }
 

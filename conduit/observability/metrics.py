@@ -169,6 +169,9 @@ FEEDBACK = Metric(
 )
 REPEATED = Metric("conduit.feedback.repeated", "counter", "Feedback that said again what was said before.")
 CAPPED = Metric("conduit.feedback.capped", "counter", "Times that a key had spent an hour's weight.", ("model",))
+BUDGET_EXCEEDED = Metric(
+    "conduit.budget.exceeded", "counter", "Calls of models that a hard cap did not pay for.", ("account",)
+)
 REWARD = Metric("conduit.feedback.quality", "summary", "Quality (0..1) that feedback came to.", ("model",))
 JUDGED = Metric("conduit.judge.verdicts", "counter", "Answers that the judge scored.", ("model",))
 NOT_JUDGED = Metric("conduit.judge.missed", "counter", "Answers drawn for the judge without a verdict.", ("why",))

@@ -135,6 +135,18 @@ purses = Table(
     Column("name", TEXT, primary_key=True),
     Column("period", TEXT, primary_key=True),
     Column("spent_usd", Double, nullable=False),
+    Column("requests", COUNT, nullable=False, server_default="0"),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", TEXT, primary_key=True),
+    Column("name", TEXT, primary_key=True),
+    Column("period", TEXT, primary_key=True),
+    Column("usd", Double, nullable=False),
+    Column("expires_s", Double, nullable=False),
+    Index("holds_account", "name", "period"),
 )
 
 keys = Table(

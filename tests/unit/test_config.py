@@ -8,6 +8,7 @@ from conduit.api.app import read_environ, read_settings
 from conduit.assemble import assemble
 from conduit.core.config import Settings, make_settings, parsed_list
 from conduit.core.errors import ConfigurationError
+from conduit.core.query import Preferences
 
 
 def refused(file: dict[str, object] | None = None, **environ: str) -> str:
@@ -104,6 +105,32 @@ MODEL = {"name": "a", "provider": "lab"}
 async def test_what_cannot_be_assembled_says_why(file: dict[str, object], environ: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         await assemble(make_settings(file=file, environ={}), environ)
+
+
+async def test_a_key_has_preferences_a_budget_and_caps_of_its_own() -> None:
+    weights = {"quality": 2.0, "latency": 1.0}
+    keys = {"team": {"preferences": "cost", "cap_usd_per_day": 1.0}, "lab": {"preferences": weights}}
+    conduit = await assemble(make_settings(file={"keys": keys, "sandbox": "on"}, environ={}), {})
+    assert conduit.preferences_of("team") == Preferences.preset("cost")
+    assert conduit.preferences_of("lab") == Preferences(2.0, 0.0, 1.0)
+    assert conduit.preferences_of("") == conduit.preferences_of("other") == Preferences()
+    assert conduit.cashier is not None
+    assert [account.name for account in conduit.cashier.accounts("team")] == ["key:team"]
+    assert not conduit.cashier.accounts("lab")
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({"preferences": "best"}, "keys.team.preferences"),
+        ({"budget_usd_per_day": 0}, "keys.team.budget_usd_per_day"),
+        ({"cap_usd_per_day": -1}, "keys.team.cap_usd_per_day"),
+        ({"cap": 1}, "keys.team.cap"),
+    ],
+)
+def test_what_a_key_cannot_have_is_named(table: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        make_settings(file={"keys": {"team": table}}, environ={})
 
 
 async def test_declared_models_are_the_catalogue() -> None:

@@ -44,7 +44,12 @@ def attributes_read(path: Path, of: str) -> set[str]:
 
 
 def test_every_setting_is_read_by_something() -> None:
-    entrances = [*(ROOT / "conduit/api").glob("*.py"), ROOT / "conduit/cli.py", ROOT / "conduit/assemble.py"]
+    entrances = [
+        *(ROOT / "conduit/api").glob("*.py"),
+        ROOT / "conduit/cli.py",
+        ROOT / "conduit/assemble.py",
+        ROOT / "conduit/declare.py",
+    ]
     assert set(Settings.model_fields) <= set().union(*(attributes_read(path, "settings") for path in entrances))
 
 

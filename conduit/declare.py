@@ -1,0 +1,42 @@
+"""What conduit.toml declares, as providers and models."""
+
+from collections.abc import Mapping
+
+from conduit.core.catalogue import Model, Price
+from conduit.core.config import ModelTable, ProviderTable, Settings
+from conduit.core.errors import ConfigurationError
+from conduit.providers.discovery import Declared, ProviderSpec
+
+
+def declared(settings: Settings, environ: Mapping[str, str]) -> Declared:
+    """What conduit.toml says, with the keys that it names."""
+    return Declared(
+        providers=[_provider(name, table, environ) for name, table in settings.providers.items()],
+        models=[_model(table) for table in settings.models],
+    )
+
+
+def _provider(name: str, table: ProviderTable, environ: Mapping[str, str]) -> ProviderSpec:
+    key = environ.get(table.api_key_env) if table.api_key_env else None
+    if table.api_key_env and not key:
+        raise ConfigurationError(f"providers.{name}.api_key_env: {table.api_key_env} is not set")
+    return ProviderSpec(
+        name,
+        table.base_url,
+        key,
+        headers=tuple(table.headers.items()),
+        query=tuple(table.query.items()),
+        prices=table.prices,
+        usage_in_streams=table.usage_in_streams,
+    )
+
+
+def _model(table: ModelTable) -> Model:
+    prices = (table.input_usd_per_mtok, table.output_usd_per_mtok)
+    if prices.count(None) == 1:
+        raise ConfigurationError(
+            f"models: {table.name}: give both input_usd_per_mtok and output_usd_per_mtok, or neither"
+        )
+    price = None if prices[0] is None or prices[1] is None else Price(prices[0], prices[1])
+    abilities = None if table.abilities is None else frozenset(table.abilities)
+    return Model(table.name, table.provider, table.upstream, price, table.context_window, abilities)

@@ -1,0 +1,214 @@
+"""Hard caps: the worst case of a call is held before it, and what it did cost is put in its place after it."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from conduit.core.budget import GATEWAY, Account, Budget, Caps, Hold, key_account, period_end_s
+from conduit.core.catalogue import Model
+from conduit.core.errors import BudgetExceeded, LedgerUnavailable
+from conduit.core.events import Capped, Degraded
+from conduit.core.protocols import ROUNDING, Clock, Holds, Ids, Listener
+from conduit.gateway.exchange import Ask
+from conduit.gateway.paces import Paces, Together
+
+LIMITS = ("max_completion_tokens", "max_tokens")
+NEWER = frozenset({"openai", "azure"})
+"""Providers whose reasoning models take only the first of LIMITS; all others know the second."""
+LONGEST_S = 3600.0
+"""No call lasts longer: a hold that nobody settled by then is forgotten, and expires."""
+MOST_CHOICES = 128
+"""More than any provider gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the settings say of dollars: of the gateway, and of each key."""
+
+    caps: Caps = field(default_factory=Caps)
+    budget: Budget = field(default_factory=Budget)
+    keys: Mapping[str, tuple[Caps, Budget]] = field(default_factory=dict)
+    """By the name of the key."""
+    output_tokens: int = 4096
+    """The most that may be answered where the request does not say."""
+    hold_s: float = 60.0
+    """After which what a dead process has held is void."""
+
+
+class Cashier:
+    """Fails closed: while the database is away nobody who is capped is served. What a process that was killed had held
+    and may have spent is not counted."""
+
+    def __init__(
+        self,
+        holds: Holds,
+        terms: Terms,
+        *,
+        clock: Clock,
+        ids: Ids,
+        listener: Listener,
+        paces: Paces | None = None,
+    ) -> None:
+        self._holds, self._terms = holds, terms
+        self._clock, self._ids, self._listener = clock, ids, listener
+        self.paces = paces
+        self._open: dict[str, Hold] = {}
+        self._late: dict[str, tuple[Hold, float]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -------------------------------------------------------------- before the call
+
+    def accounts(self, key_name: str) -> list[Account]:
+        """Everyone who pays for a request of this key, and is capped."""
+        now_s = self._clock.now_s()
+        own, _ = self._terms.keys.get(key_name, (Caps(), None))
+        return self._terms.caps.accounts(GATEWAY, now_s) + own.accounts(key_account(key_name), now_s)
+
+    async def unaffordable(self, ask: Ask, models: Iterable[Model]) -> Mapping[str, str]:
+        """Model -> why what is left does not pay for its worst case."""
+        accounts = self.accounts(ask.query.key_name)
+        if not accounts:
+            return {}
+        used = await self._holds.used(accounts, now_s=self._clock.now_s())
+        left_usd, tightest = min((a.limit_usd - usd, a) for a, usd in zip(accounts, used, strict=True))
+        removed = {}
+        for model in models:
+            worst_usd = self.worst_usd(ask, model)
+            if worst_usd is None:
+                removed[model.name] = f"budget: price unknown, and {tightest.name} is capped"
+            elif worst_usd > left_usd + ROUNDING * tightest.limit_usd:
+                removed[model.name] = (
+                    f"budget: {worst_usd:.3g} USD at most, {max(left_usd, 0.0):.3g} left of {tightest.name} "
+                    f"for {tightest.period}"
+                )
+        return removed
+
+    async def hold(self, ask: Ask, model: Model) -> Hold | None:
+        """None: nobody who pays is capped. Raises BudgetExceeded, and LedgerUnavailable."""
+        accounts = self.accounts(ask.query.key_name)
+        if not accounts:
+            return None
+        worst_usd, now_s = self.worst_usd(ask, model), self._clock.now_s()
+        if worst_usd is None:
+            raise self.exceeded(accounts[0])
+        hold = Hold(self._ids.new("hold"), worst_usd, now_s + self._terms.hold_s, tuple(accounts))
+        short = await self._holds.take(hold, now_s=now_s)
+        if short is not None:
+            raise self.exceeded(short)
+        self._open[hold.id] = hold
+        return hold
+
+    async def refusal(self, ask: Ask) -> BudgetExceeded:
+        """Of a request that no model's worst case fits."""
+        accounts = self.accounts(ask.query.key_name)
+        used = await self._holds.used(accounts, now_s=self._clock.now_s())
+        return self.exceeded(min(zip(accounts, used, strict=True), key=lambda each: each[0].limit_usd - each[1])[0])
+
+    def exceeded(self, account: Account) -> BudgetExceeded:
+        now_s = self._clock.now_s()
+        self._listener(Capped(account.name, account.period))
+        ends_s = period_end_s(account.period, now_s)
+        return BudgetExceeded(
+            account.name, account.period, limit_usd=account.limit_usd, retry_after_s=max(ends_s - now_s, 0.0)
+        )
+
+    def worst_usd(self, ask: Ask, model: Model) -> float | None:
+        """None where the price is not known."""
+        size = ask.size or len(ask.query.text.encode("utf-8", "replace")) + 64
+        choices = ask.body.get("n")
+        n = choices if isinstance(choices, int) and 1 <= choices <= MOST_CHOICES else 1
+        return model.cost_usd(size, n * self._most_tokens(ask))
+
+    def limited(self, ask: Ask, model: Model) -> Mapping[str, object]:
+        """The body, with the limit on which the worst case stands where the caller gave none."""
+        if _said(ask):
+            return ask.body
+        body = {name: value for name, value in ask.body.items() if name not in LIMITS}
+        return {**body, LIMITS[model.provider not in NEWER]: self._terms.output_tokens}
+
+    def _most_tokens(self, ask: Ask) -> int:
+        return max(_said(ask), default=self._terms.output_tokens)
+
+    # -------------------------------------------------------------- after it
+
+    def pay(self, hold: Hold | None, key_name: str, cost_usd: float | None) -> asyncio.Task[None] | None:
+        """What a request did cost, by all whose account it is. A call that was given up may have been charged, and
+        nobody knows how much (None): then it stays as it was held."""
+        hold = hold or Hold(self._ids.new("hold"), 0.0, 0.0, ())
+        actual_usd = hold.usd if cost_usd is None else cost_usd
+        paid = {account[:2]: account for account in hold.accounts}
+        if self.paces is not None:
+            self.paces.spend(key_name, actual_usd)
+            paid = {account[:2]: account for account in self.paces.accounts(key_name)} | paid
+        return self.settle(replace(hold, accounts=tuple(paid.values())), actual_usd) if paid else None
+
+    def pacer(self, key_name: str) -> Together | None:
+        """None: nobody who pays has a budget."""
+        return None if self.paces is None else self.paces.pacer(key_name)
+
+    def settle(self, hold: Hold, actual_usd: float) -> asyncio.Task[None]:
+        """Also when nobody waits for it. It does not fail: what cannot be written is written later."""
+        self._late[hold.id] = hold, actual_usd
+        task = asyncio.create_task(self._settle(hold.id), name="settle a hold")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _settle(self, hold_id: str) -> None:
+        if hold_id not in self._late:  # whoever tries again what failed was first
+            return
+        hold, actual_usd = self._late.pop(hold_id)
+        try:
+            await self._holds.settle(hold, actual_usd=actual_usd)
+        except LedgerUnavailable as error:
+            self._late[hold_id] = hold, actual_usd
+            self._listener(Degraded("budget", f"{type(error).__name__}: what a call did cost is written later"))
+        else:
+            self._open.pop(hold_id, None)
+
+    async def open(self) -> None:
+        """Raises LedgerUnavailable."""
+        if self.paces is not None:
+            await self.paces.look()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        loops = [self._keep()] if self.paces is None else [self._keep(), self.paces.run()]
+        await asyncio.gather(*loops)
+
+    async def _keep(self) -> None:
+        """Holds of calls that run long do not expire; what could not be settled is tried again."""
+        while True:
+            await asyncio.sleep(self._terms.hold_s / 3.0)
+            for hold_id in list(self._late):
+                await self._settle(hold_id)
+            now_s = self._clock.now_s()
+            self._open = {id_: hold for id_, hold in self._open.items() if hold.expires_s + LONGEST_S > now_s}
+            if self._open:
+                until_s = now_s + self._terms.hold_s
+                try:
+                    await self._holds.renew(tuple(self._open), until_s=until_s)
+                except LedgerUnavailable as error:
+                    self._listener(Degraded("budget", f"{type(error).__name__}: holds could not be renewed"))
+
+    async def stop(self) -> None:
+        """What is being settled is settled."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def make_cashier(holds: Holds, terms: Terms, *, clock: Clock, ids: Ids, listener: Listener) -> Cashier | None:
+    """None where there is neither a cap nor a budget."""
+    budgets = {name: budget for name, (_, budget) in terms.keys.items() if budget.any}
+    paces = None
+    if terms.budget.any or budgets:
+        paces = Paces(holds, terms.budget, budgets, clock=clock, listener=listener)
+    capped = terms.caps.any or any(caps.any for caps, _ in terms.keys.values())
+    if paces is None and not capped:
+        return None
+    return Cashier(holds, terms, clock=clock, ids=ids, listener=listener, paces=paces)
+
+
+def _said(ask: Ask) -> list[int]:
+    """The limits on output tokens that the caller gave."""
+    given = [ask.body.get(name) for name in LIMITS]
+    return [limit for limit in given if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0]

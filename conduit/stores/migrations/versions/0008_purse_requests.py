@@ -1,0 +1,13 @@
+"""Purses count the requests that they paid for, by which a budget is shared out over those to come."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("purses", sa.Column("requests", sa.BigInteger, nullable=False, server_default="0"))
