@@ -40,7 +40,7 @@ async def _reckoned(conduit: Conduit, against: str, *, last: int) -> Account:
 def savings_table(found: Account) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("against always")
-    for heading in ("USD per 1000 requests", f"{LEVEL:.0%} interval", "requests"):
+    for heading in ("USD/1000", f"{LEVEL:.0%} interval", "requests"):
         table.add_column(heading, justify="right")
     table.add_row(f"{found.baseline} (baseline)", *_cells(found.against_baseline))
     if found.best is not None:
@@ -56,7 +56,7 @@ def _cells(savings: Savings | None) -> tuple[str, ...]:
 
 
 def footnote(found: Account) -> Text:
-    said: list[Any] = ["Estimated from forecasts and logged probabilities; the best is the one believed to be so."]
+    said: list[Any] = ["From forecasts and logged probabilities; the best is the one believed to be."]
     if found.against_baseline is None or found.against_best is None:
         said.append(f"{found.requests} priced answers that were routed; {LEAST} are needed, and a known price.")
     return Text("\n".join(said), style="dim")
