@@ -39,7 +39,11 @@ def test_every_metric_that_is_looked_at_is_declared(path: Path) -> None:
     assert named_metrics(path.read_text()) - LABELS <= metrics()
 
 
-@pytest.mark.parametrize("path", [ROOT / "compose.yaml", *sorted((DEPLOY / "kubernetes").glob("*.yaml"))], ids=str)
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "compose.yaml", *sorted((DEPLOY / "kubernetes").glob("*.yaml")), DEPLOY / "secret.example.yaml"],
+    ids=str,
+)
 def test_every_variable_is_a_setting(path: Path) -> None:
     variables = set(re.findall(r"^\s+([A-Z][A-Z0-9_]+):", path.read_text(), re.MULTILINE))
     assert variables - OF_OTHERS <= KNOWN
