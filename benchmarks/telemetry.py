@@ -34,6 +34,7 @@ from conduit.observability.logs import setup_logs
 from conduit.observability.setup import Telemetry
 from conduit.providers.fleet import Fleet
 from conduit.providers.session import SharedSession
+from conduit.stores.answers import MemoryAnswers
 from conduit.stores.holds import MemoryHolds
 from conduit.stores.keys import MemoryKeyStore
 from conduit.stores.memory import MemoryLedger
@@ -87,7 +88,7 @@ async def gateway(settings: Settings, stack: AsyncExitStack, *, heard: bool) -> 
     providers = {"stub": provider if tracer is None else TracedProvider("stub", provider, tracer)}
     fleet = Fleet(Catalogue(MODELS), providers, {}, SharedSession())
     kept = ledger if tracer is None else traced_store(ledger, tracer, system="sqlite")
-    stores = kept, MemoryPurse(), MemoryKeyStore(), MemorySnapshots(), MemoryHolds()
+    stores = kept, MemoryPurse(), MemoryKeyStore(), MemorySnapshots(), MemoryHolds(), MemoryAnswers()
     conduit = put_together(settings, fleet, stores, clock=SystemClock(), listener=telemetry, tracer=tracer)
     app.state.conduit = conduit
     await conduit.start()

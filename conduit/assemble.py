@@ -15,7 +15,7 @@ from conduit.core.config import Settings, make_settings
 from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded, Event
 from conduit.core.features import TextFeatures
-from conduit.core.protocols import Clock, Holds, Ids, KeyStore, Ledger, Listener, Purse, SnapshotStore, Window
+from conduit.core.protocols import Answers, Clock, Holds, Ids, KeyStore, Ledger, Listener, Purse, SnapshotStore, Window
 from conduit.core.query import Preferences
 from conduit.core.router import Router
 from conduit.core.system import SystemClock, TimeOrderedIds
@@ -33,6 +33,7 @@ from conduit.gateway.keyring import Keyring
 from conduit.gateway.keyring import Terms as DoorTerms
 from conduit.gateway.limiter import Limiter
 from conduit.gateway.locksmith import Locksmith
+from conduit.gateway.once import Once
 from conduit.gateway.readiness import Readiness
 from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
@@ -43,6 +44,7 @@ from conduit.observability.setup import Telemetry
 from conduit.observability.tracing import Tracer
 from conduit.observability.vitals import Vitals
 from conduit.providers.fleet import Fleet, gather_fleet
+from conduit.stores.answers import MemoryAnswers, SqlAnswers
 from conduit.stores.holds import MemoryHolds, SqlHolds
 from conduit.stores.keys import MemoryKeyStore, SqlKeyStore
 from conduit.stores.memory import MemoryLedger
@@ -52,7 +54,7 @@ from conduit.stores.sql import SqlLedger
 from conduit.stores.window import MemoryWindow
 
 DAY_S = 86400.0
-Stores = tuple[Ledger, Purse, KeyStore, SnapshotStore, Holds]
+Stores = tuple[Ledger, Purse, KeyStore, SnapshotStore, Holds, Answers]
 T = TypeVar("T")
 
 
@@ -73,6 +75,7 @@ class Conduit:
     limiter: Limiter
     readiness: Readiness
     locksmith: Locksmith
+    once: Once
     clock: Clock
     preferences: Preferences
     """Of requests that name none."""
@@ -102,7 +105,11 @@ class Conduit:
         if self.cashier is not None:
             await self.cashier.open()
         self.router.welcome_unknown()
-        loops = [each.run() for each in (self.follower, self.retries, self.cashier, self.vitals) if each is not None]
+        loops = [
+            each.run()
+            for each in (self.follower, self.once, self.retries, self.cashier, self.vitals)
+            if each is not None
+        ]
         self._background = tuple(map(asyncio.create_task, loops))
 
     async def stop(self) -> None:
@@ -113,6 +120,7 @@ class Conduit:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
             await self.books.stop()
+            await self.once.stop()
             if self.judge is not None:
                 await self.judge.stop()
             if self.cashier is not None:
@@ -138,8 +146,8 @@ async def assemble(
     database = ledger.database
     tracer = None if telemetry is None else telemetry.tracer
     kept = ledger if tracer is None else traced_store(ledger, tracer, system=url.partition(":")[0])
-    stores = kept, SqlPurse(database), SqlKeyStore(database), SqlSnapshots(database), SqlHolds(database)
-    conduit = await _assemble(settings, environ, stores, told, tracer)
+    beside = SqlPurse(database), SqlKeyStore(database), SqlSnapshots(database), SqlHolds(database), SqlAnswers(database)
+    conduit = await _assemble(settings, environ, (kept, *beside), told, tracer)
     if telemetry is not None and telemetry.samples is not None:
         telemetry.providers.update({model.name: model.provider for model in conduit.router.catalogue})
         conduit.vitals = Vitals(
@@ -174,7 +182,7 @@ async def assemble_demo(*, seed: int) -> Conduit:
     """The same gateway over the sandbox, with a ledger that is forgotten."""
     endless = {"sandbox_time_scale": 0, "feedback_weight_per_hour": 1e9}  # hours of traffic pass in a second
     settings = make_settings(file={"sandbox": "on", "seed": seed, **endless}, environ={})
-    stores = MemoryLedger(), MemoryPurse(), MemoryKeyStore(), MemorySnapshots(), MemoryHolds()
+    stores = MemoryLedger(), MemoryPurse(), MemoryKeyStore(), MemorySnapshots(), MemoryHolds(), MemoryAnswers()
     return await _assemble(settings, {}, stores, LogListener())
 
 
@@ -229,7 +237,7 @@ def put_together(
     tracer: Tracer | None = None,
 ) -> Conduit:
     """Everything that is ours, around what is not."""
-    (ledger, purse, keys, snapshots, holds), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
+    (ledger, purse, keys, snapshots, holds, answers), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
     router = _router(settings, catalogue, clock=clock, ids=ids, tracer=tracer)
     breaker = Breaker(clock)
     limiter = _limiter(settings, clock=clock, listener=listener, tracer=tracer)
@@ -268,6 +276,7 @@ def put_together(
         readiness=Readiness(ledger, limiter, catalogue),
         keyring=Keyring(keys, _door(settings), clock=clock, listener=listener),
         locksmith=Locksmith(keys, clock=clock, ids=ids, random=token_bytes),
+        once=_once(settings, answers, clock=clock, ids=ids, listener=listener),
         clock=clock,
         preferences=Preferences.preset(settings.preferences),
         simulated=all(model.provider == "sandbox" for model in catalogue),
@@ -276,6 +285,11 @@ def put_together(
         cashier=cashier,
         preferences_by_key={name: key.wanted for name, key in settings.keys.items() if key.wanted is not None},
     )
+
+
+def _once(settings: Settings, answers: Answers, *, clock: Clock, ids: Ids, listener: Listener) -> Once:
+    ttl_s, most = settings.idempotency_ttl_s, settings.idempotency_max_size
+    return Once(answers, clock=clock, ids=ids, listener=listener, ttl_s=ttl_s, most=most)
 
 
 def _follower(

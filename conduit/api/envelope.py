@@ -15,12 +15,14 @@ from conduit.core.errors import (
     AllModelsFailed,
     BudgetExceeded,
     ConduitError,
+    IdempotencyConflict,
     InvalidRequest,
     KeysUnavailable,
     LedgerError,
     NoEligibleModel,
     NotFound,
     PermissionDenied,
+    StillRunning,
     Unauthenticated,
     UpstreamRejected,
     WindowUnavailable,
@@ -82,8 +84,8 @@ def problem_of(error: Exception) -> Problem:
             problem = Problem(error.status, error.code, str(error), more=sizes, headers=CLOSE)
         case Refused():
             problem = Problem(error.status, error.code, str(error), headers=CLOSE)
-        case NotFound():
-            problem = Problem(404, "not_found", str(error), error.param)
+        case NotFound() | IdempotencyConflict() | StillRunning():
+            problem = _of_a_name(error)
         case NoEligibleModel() | BudgetExceeded():
             problem = _nobody_left(error)
         case AllModelsFailed():
@@ -108,6 +110,15 @@ def _nobody_left(error: NoEligibleModel | BudgetExceeded) -> Problem:
     seconds = max(1, ceil(error.retry_after_s))
     more = {"retry_after": seconds, "limit": error.limit_usd, "account": error.account, "period": error.period}
     return Problem(429, "budget_exceeded", str(error), more=more, headers={"retry-after": str(seconds)})
+
+
+def _of_a_name(error: NotFound | IdempotencyConflict | StillRunning) -> Problem:
+    """OpenAI's clients send again what got 409, and are told when that cannot help."""
+    if isinstance(error, NotFound):
+        return Problem(404, "not_found", str(error), error.param)
+    if isinstance(error, StillRunning):
+        return Problem(409, "idempotency_in_progress", str(error), headers={"retry-after": "1"})
+    return Problem(409, "idempotency_conflict", str(error), "Idempotency-Key", headers={"x-should-retry": "false"})
 
 
 def _at_the_door(error: Unauthenticated | PermissionDenied | KeysUnavailable | WindowUnavailable) -> Problem:

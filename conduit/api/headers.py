@@ -53,6 +53,7 @@ def cors(origins: tuple[str, ...]) -> Mapping[str, Any]:
             "x-conduit-session",
         ),
         "expose_headers": (
+            "idempotent-replayed",
             "retry-after",
             "x-conduit-cost-usd",
             "x-conduit-decision",

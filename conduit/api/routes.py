@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from conduit.api.body import chat_ask, json_object, model_of, parsed, sent_on, session_of, wants_stream
 from conduit.api.budget_view import budgets_view
 from conduit.api.envelope import json_response
 from conduit.api.key_routes import KEY_ROUTES
+from conduit.api.once import AnswerStream, once
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
 from conduit.api.scopes import caller_id, caller_name, needs, owner
 from conduit.api.views import (
@@ -70,7 +71,7 @@ async def chat(request: Request) -> Response:
 async def _streamed(request: Request, ask: Ask) -> Response:
     begun = await _conduit(request).gateway.stream(ask)
     headers = decision_headers(begun.decision, model=begun.model) | {"cache-control": "no-cache"}
-    return StreamingResponse(begun.frames, headers=headers, media_type="text/event-stream")
+    return AnswerStream(begun.frames, whole=begun.whole, headers=headers)
 
 
 async def embeddings(request: Request) -> Response:
@@ -202,11 +203,11 @@ def _health(request: Request, checks: Mapping[str, str]) -> Response:
 
 
 ROUTES = [
-    Route("/v1/chat/completions", needs(COMPLETE, chat), methods=["POST"]),
+    Route("/v1/chat/completions", needs(COMPLETE, once(chat)), methods=["POST"]),
     Route("/v1/embeddings", needs(COMPLETE, embeddings), methods=["POST"]),
-    Route("/v1/complete", needs(COMPLETE, complete), methods=["POST"]),
+    Route("/v1/complete", needs(COMPLETE, once(complete)), methods=["POST"]),
     Route("/v1/route", needs(COMPLETE, route), methods=["POST"]),
-    Route("/v1/feedback", needs(FEEDBACK, feedback), methods=["POST"]),
+    Route("/v1/feedback", needs(FEEDBACK, once(feedback)), methods=["POST"]),
     Route("/v1/models", needs(COMPLETE, models)),
     Route("/v1/stats", needs(READ, stats)),
     Route("/v1/decisions", needs(READ, decisions)),

@@ -183,6 +183,12 @@ class Settings(BaseModel):
     baseline_model: str | None = Field(
         None, description="Savings are counted against always asking this model; empty is the dearest."
     )
+    idempotency_ttl_s: float = Field(
+        86400.0, ge=60, le=2_592_000, description="Seconds for which an answer is kept under its Idempotency-Key."
+    )
+    idempotency_max_size: int = Field(
+        1_000_000, ge=0, le=100_000_000, description="Bytes of such an answer; of a larger one only that there was one."
+    )
     stats_interval_s: float = Field(
         60.0, ge=0, le=86400, description="Seconds for which /v1/stats keeps savings, and totals of large ledgers."
     )

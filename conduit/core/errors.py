@@ -8,6 +8,8 @@ ConduitError
 ├── PermissionDenied         the key lacks a scope
 ├── NoEligibleModel          the requirements removed every model; says which removed whom
 ├── BudgetExceeded           a hard cap on dollars leaves nothing to ask with; says whose, and until when
+├── IdempotencyConflict      the Idempotency-Key stands for another request, or for an answer that is not there
+├── StillRunning             the request of this Idempotency-Key has not been answered yet
 ├── UpstreamError            a model did not answer
 │   ├── UpstreamRejected     the provider refused this request as the caller's own mistake
 │   └── UpstreamTimeout      no answer in time
@@ -86,6 +88,17 @@ class BudgetExceeded(ConduitError):
         )
         self.account, self.period, self.limit_usd = account, period, limit_usd
         self.retry_after_s = retry_after_s
+
+
+class IdempotencyConflict(ConduitError):
+    """An Idempotency-Key cannot be used for this request."""
+
+
+class StillRunning(ConduitError):
+    """The first request of this Idempotency-Key runs."""
+
+    def __init__(self) -> None:
+        super().__init__("the request of this Idempotency-Key is still running; send it again for its answer")
 
 
 class UpstreamError(ConduitError):

@@ -12,6 +12,7 @@ from conduit.core.catalogue import Model
 from conduit.core.decision import Decision, Feedback, Observation, Outcome
 from conduit.core.events import Event
 from conduit.core.keys import KeyEntry, Limits, Secret
+from conduit.core.once import Claim, Standing, StoredAnswer
 from conduit.core.snapshot import Recipe, Snapshot
 
 # ------------------------------------------------------------------ time and names
@@ -245,6 +246,30 @@ class SnapshotStore(Protocol):
 
     async def set_aside(self, number: int, why: str) -> None:
         """Never offered again, and never deleted."""
+        ...
+
+
+class Answers(Protocol):
+    """Answers under the names that callers gave to their requests, over all processes. All raise LedgerUnavailable."""
+
+    async def claim(self, claim: Claim, *, now_s: float) -> Standing | None:
+        """None: the name is the claim's from now on, in one step whoever else asks; else what it stands for."""
+        ...
+
+    async def keep(self, claim: Claim, answer: StoredAnswer, *, until_s: float) -> bool:
+        """Whether the name was still the claim's."""
+        ...
+
+    async def release(self, claim: Claim) -> None:
+        """The name stands for nothing again, if it was still the claim's and nothing was kept."""
+        ...
+
+    async def renew(self, ids: Sequence[str], *, until_s: float) -> None:
+        """Of claims: those that there still are expire later."""
+        ...
+
+    async def sweep(self, *, now_s: float) -> None:
+        """Forget what has expired."""
         ...
 
 

@@ -53,6 +53,8 @@ class Stream:
     decision: Decision
     model: str
     attempts: int
+    whole: Callable[[], bool]
+    """Whether it has come to its proper end."""
 
 
 class Gateway:
@@ -112,7 +114,7 @@ class Gateway:
         first, rest = await self._first(exchange, ask, begun)
         exchange.first_byte_s = self._clock.elapsed_s() - exchange.started_s
         frames = self._frames(exchange, first, rest, hearing=self._hear(exchange, ask))
-        return Stream(frames, exchange.decision, exchange.model, len(exchange.attempts))
+        return Stream(frames, exchange.decision, exchange.model, len(exchange.attempts), lambda: exchange.answered)
 
     def unavailable(self) -> Mapping[str, str]:
         """Model -> why nobody is sent there now."""
@@ -207,7 +209,7 @@ class Gateway:
                     awaited_s = self._clock.elapsed_s()
                     frame = await anext(rest, None)
                     exchange.models_s += self._clock.elapsed_s() - awaited_s
-            status = Status.ANSWERED
+            status, exchange.answered = Status.ANSWERED, True
             self._breaker.answered(exchange.model)
         except UpstreamError as error:
             status = Status.FAILED

@@ -45,6 +45,8 @@ class Exchange:
     """Spent on waiting for models."""
     settled: Future[None] | None = None
     """Done when the outcome is in the ledger."""
+    answered: bool = False
+    """Whether a stream has come to its proper end."""
     key_name: str = ""
     """Whose account pays."""
     hold: Hold | None = None

@@ -149,6 +149,22 @@ holds = Table(
     Index("holds_account", "name", "period"),
 )
 
+# Of callers who named their request: kept until it expires, and then of no use to anybody.
+answers = Table(
+    "answers",
+    metadata,
+    Column("owner", TEXT, primary_key=True),
+    Column("name", TEXT, primary_key=True),
+    Column("claim", TEXT, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("expires_s", Double, nullable=False),
+    Column("status", Integer),
+    Column("headers", TEXT),
+    Column("body", LargeBinary),
+    Index("answers_claim", "claim"),
+    Index("answers_expires", "expires_s"),
+)
+
 keys = Table(
     "keys",
     metadata,

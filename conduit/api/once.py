@@ -1,0 +1,99 @@
+"""Idempotency-Key: a request that is sent again is answered again, and not done again."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from functools import wraps
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from conduit.api.scopes import Endpoint, caller_id
+from conduit.assemble import Conduit
+from conduit.core.once import HEADER, Claim, StoredAnswer, checked_name, digest_of
+from conduit.gateway.complete import DONE
+from conduit.gateway.once import Once
+
+REPLAYED = "idempotent-replayed"
+UNKEPT = {"content-length"}
+"""Of the headers: what the server makes itself."""
+
+
+class AnswerStream(StreamingResponse):
+    """Server-sent events; `whole` tells, at their end, whether they came to a proper one."""
+
+    def __init__(
+        self, frames: AsyncIterable[bytes], *, whole: Callable[[], bool], headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(frames, headers=headers, media_type="text/event-stream")
+        self.whole = whole
+
+
+def once(endpoint: Endpoint) -> Endpoint:
+    """The endpoint for callers who may name their request. Only what was answered well is kept: after an error, or
+    when the caller left in mid-stream, whoever sends the request again is the first again."""
+
+    @wraps(endpoint)
+    async def promised(request: Request) -> Response:
+        name = checked_name(request.headers.getlist(HEADER))
+        if name is None:
+            return await endpoint(request)
+        conduit: Conduit = request.app.state.conduit
+        digest = digest_of(request.url.path, await request.body())
+        begun = await conduit.once.begin(owner=caller_id(request) or "", name=name, digest=digest)
+        if isinstance(begun, StoredAnswer):
+            request.scope["conduit.log"]["replayed"] = True
+            return _replayed(begun)
+        return await _first(endpoint, request, conduit.once, begun)
+
+    return promised
+
+
+async def _first(endpoint: Endpoint, request: Request, promises: Once, claim: Claim) -> Response:
+    try:
+        response = await endpoint(request)
+        if isinstance(response, AnswerStream):
+            response.body_iterator = _recorded(response.body_iterator, response, promises, claim)
+        elif not await promises.keep(claim, _stored(response, bytes(response.body))):
+            _degrade(response)
+    except BaseException:  # a caller who left in the middle included
+        promises.let_go(claim)
+        raise
+    return response
+
+
+async def _recorded(
+    frames: AsyncIterable[str | bytes | memoryview], response: AnswerStream, promises: Once, claim: Claim
+) -> AsyncGenerator[bytes]:
+    """Kept before the last frame leaves: who has seen the end can have it again."""
+    pieces: list[bytes] = []
+    size, ended = 0, False
+    try:
+        async for frame in frames:
+            piece = bytes(frame) if not isinstance(frame, str) else frame.encode()
+            size += len(piece)
+            if size <= promises.most:
+                pieces.append(piece)
+            if piece == DONE and response.whole():
+                ended = True
+                await promises.keep(claim, _stored(response, b"".join(pieces) if size <= promises.most else None))
+            yield piece
+    finally:
+        if not ended:
+            promises.let_go(claim)
+
+
+def _stored(response: Response, body: bytes | None) -> StoredAnswer:
+    headers = [(str(name, "latin-1"), str(value, "latin-1")) for name, value in response.raw_headers]
+    return StoredAnswer(response.status_code, tuple(h for h in headers if h[0] not in UNKEPT), body)
+
+
+def _replayed(stored: StoredAnswer) -> Response:
+    response = Response(stored.body, stored.status)
+    for name, value in stored.headers:
+        response.headers[name] = value
+    response.headers[REPLAYED] = "true"
+    return response
+
+
+def _degrade(response: Response) -> None:
+    said = response.headers.get("x-conduit-degraded")
+    response.headers["x-conduit-degraded"] = "idempotency" if said is None else f"{said}, idempotency"
