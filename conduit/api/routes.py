@@ -12,6 +12,7 @@ from conduit.api.budget_view import budgets_view
 from conduit.api.envelope import json_response
 from conduit.api.key_routes import KEY_ROUTES
 from conduit.api.once import AnswerStream, once
+from conduit.api.openapi import openapi
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
 from conduit.api.scopes import caller_id, caller_name, needs, owner
 from conduit.api.views import (
@@ -216,5 +217,6 @@ ROUTES = [
     Route("/health/ready", ready),
     Route("/health/startup", startup),
     Route("/metrics", metrics),
+    Route("/openapi.json", openapi),
     *KEY_ROUTES,
 ]

@@ -78,7 +78,7 @@ class Extension(BaseModel):
 class RouteIn(Extension):
     """Body of /v1/route."""
 
-    prompt: str = Field(min_length=1)
+    prompt: str = Field(min_length=1, json_schema_extra={"pattern": r"\S"})
     user_id: str | None = Field(None, max_length=200)
     context: dict[str, Any] = Field({}, description="The caller's own; kept nowhere, sent nowhere.")
 
