@@ -44,7 +44,7 @@ def keys(gateway: GatewayProcess, *words: str) -> subprocess.CompletedProcess[st
     """`conduit keys ...` beside the running gateway."""
     argv = [str(Path(sys.executable).with_name("conduit")), "keys", *words]
     return subprocess.run(
-        argv, check=False, cwd=gateway.folder, env=environ(), capture_output=True, text=True, timeout=60
+        argv, check=False, cwd=gateway.folder, env=environ(), capture_output=True, text=True, timeout=300
     )
 
 

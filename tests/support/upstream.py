@@ -95,8 +95,9 @@ class FakeUpstream:
 
     async def _post(self, request: Request) -> Response:
         received = _received(request, await request.body())
+        script = self._script(received)  # before anybody hears of the request, and plans for the next one
         self._note(received=received)
-        return _Played(self._script(received)(received), self._note)
+        return _Played(script(received), self._note)
 
     async def _list(self, request: Request) -> Response:
         self._note(received=_received(request, b""))
