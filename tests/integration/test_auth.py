@@ -154,6 +154,23 @@ def test_what_belongs_to_one_key_is_not_there_for_another(gateway: GatewayProces
     assert {answer["id"], theirs["id"]} <= {d["id"] for d in gateway.get("/v1/decisions", ADMIN).json["data"]}
 
 
+def test_nobody_has_the_answer_that_another_key_was_given_under_the_same_name(gateway: GatewayProcess) -> None:
+    """The body is the same, too: only who calls tells them apart. A new secret of the same key finds its own."""
+    ours, theirs = made(gateway, "ours"), made(gateway, "theirs")
+
+    def ask(secret: str) -> Reply:
+        headers = bearer(secret) | {"idempotency-key": "order-4711"}
+        return gateway.post("/v1/complete", {"prompt": "Hello!"}, headers)
+
+    first, other = ask(ours["secret"]), ask(theirs["secret"])
+    assert (first.status, other.status) == (200, 200)
+    assert "idempotent-replayed" not in other.headers
+    assert other.headers["x-conduit-decision"] != first.headers["x-conduit-decision"]
+    assert ask(theirs["secret"]).body == other.body
+    renewed = gateway.post("/v1/keys/ours/rotate", {}, ADMIN).json["secret"]
+    assert ask(renewed).body == first.body
+
+
 def test_health_needs_no_key(gateway: GatewayProcess) -> None:
     for path in ("live", "ready", "startup"):
         assert gateway.get(f"/health/{path}").status == 200

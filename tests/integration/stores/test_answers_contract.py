@@ -64,6 +64,11 @@ async def test_an_owner_never_meets_the_names_of_another(answers: Answers) -> No
     assert await answers.claim(CLAIM, now_s=100.0) is None
     assert await answers.claim(another(2, owner="key_2"), now_s=100.0) is None
     assert await answers.claim(another(3, owner=""), now_s=100.0) is None
+    assert await answers.keep(CLAIM, ANSWER, until_s=500.0)
+    for number, owner in enumerate(("key_2", ""), start=4):
+        assert await answers.claim(another(number, owner=owner), now_s=101.0) == RUNS
+    await answers.release(another(2, owner="key_2"))
+    assert await answers.claim(another(6), now_s=102.0) == Standing(CLAIM.digest, ANSWER)
 
 
 async def test_of_many_at_once_one_has_the_name(pair: tuple[Answers, Answers]) -> None:
