@@ -21,6 +21,7 @@ from conduit import __version__
 from conduit.api.body import MOST_MESSAGES, MOST_OF_A_NAME, SESSION
 from conduit.api.openapi_answers import ANSWERS, STRING, Schema, ref, some, thing
 from conduit.api.schema import CompleteIn, Extension, FeedbackIn, KeyIn, RotateIn, RouteIn
+from conduit.core.catalogue import AUTO
 from conduit.core.keys import ADMIN, COMPLETE, FEEDBACK, READ
 
 JSON = "application/json"
@@ -71,7 +72,9 @@ CHAT_IN = {
 }
 EMBEDDINGS_IN = {
     "description": "OpenAI's; passes to the provider untouched.",
-    **thing({"model": STRING}, {"input": {"type": ["string", "array"]}}),
+    **thing(
+        {"model": {"type": "string", "not": {"const": AUTO}}, "input": {"type": ["string", "array"], "minLength": 1}}
+    ),
 }
 
 
@@ -102,7 +105,7 @@ def _json(name: str) -> Mapping[str, Schema]:
 
 ONCE: Mapping[str, Schema] = {"Idempotency-Key": {"type": "string", "pattern": "^[!-~]{1,255}$"}}
 IN_SESSION: Mapping[str, Schema] = {SESSION: {"type": "string", "maxLength": MOST_OF_A_NAME}}
-CHAT_ANSWER = {JSON: ref("ChatAnswer"), "text/event-stream": STRING}
+CHAT_ANSWER = {JSON: ref("ChatAnswer"), "text/event-stream": {}}
 PAGE = {"limit": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "before": STRING}
 HEALTH = _json("Health")
 

@@ -103,6 +103,7 @@ async def route(request: Request) -> Response:
 
 
 def _query(wanted: RouteIn, request: Request, needs: frozenset[str] = frozenset()) -> Query:
+    session_id = session_of(request)
     return Query(
         text=wanted.prompt,
         requirements=wanted.required(needs),
@@ -110,7 +111,7 @@ def _query(wanted: RouteIn, request: Request, needs: frozenset[str] = frozenset(
         key_id=caller_id(request),
         key_name=caller_name(request),
         user_id=wanted.user_id,
-        session_id=wanted.session_id or session_of(request),
+        session_id=wanted.session_id or session_id,
     )
 
 

@@ -96,10 +96,18 @@ class CompleteIn(RouteIn):
     result_type: Literal["text", "json"] = "text"
 
 
+def _one_at_least(schema: dict[str, Any]) -> None:
+    """For the document; the gateway itself is told so by conduit.core.judgement, which knows who says what."""
+    signals = set(schema["properties"]) - {"response_id", "tie", "comments"}
+    schema["anyOf"] = [
+        {"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in sorted(signals)
+    ]
+
+
 class FeedbackIn(BaseModel):
     """Body of /v1/feedback: at least one of the signals."""
 
-    model_config = _INPUT
+    model_config = _INPUT | ConfigDict(json_schema_extra=_one_at_least)
 
     response_id: str = Field(min_length=1, max_length=200)
     quality_score: Annotated[Finite, Field(ge=0, le=1)] | None = None

@@ -1,9 +1,10 @@
 """Embeddings: passed through. Vectors of two models cannot be compared: nobody chooses here, and nothing is learned."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from conduit.core.catalogue import AUTO, Catalogue, Model
-from conduit.core.errors import InvalidRequest, NotFound
+from conduit.core.errors import InvalidRequest, NotFound, UpstreamError
 from conduit.core.protocols import Answer, Call, Clock, Provider
 from conduit.gateway.fallback import Breaker, first_answer
 
@@ -23,7 +24,13 @@ class Embeddings:
         model = self._named(name)
 
         async def ask(_: str) -> Answer:
-            return await self._providers[model.provider].embed(Call(model, body, self._timeout_s, headers))
+            try:
+                return await self._providers[model.provider].embed(Call(model, body, self._timeout_s, headers))
+            except UpstreamError as error:
+                if error.status != HTTPStatus.NOT_FOUND or name in self._catalogue:
+                    raise
+                self._breaker.answered(name)  # nothing is kept of names that callers make up
+                raise NotFound("model", name, param="model") from None
 
         answer = await first_answer([model.name], ask, attempts=[], breaker=self._breaker, clock=self._clock)
         self._breaker.answered(model.name)

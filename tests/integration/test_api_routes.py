@@ -7,7 +7,7 @@ import pytest
 from openai import APIStatusError, AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
 from tests.support.gateway import FAKE_KEY, GatewayProcess, declared, problem
-from tests.support.scripts import says
+from tests.support.scripts import embeds, refuses, says
 from tests.support.upstream import ANY_MODEL, FakeUpstream
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
@@ -249,3 +249,34 @@ def test_nobody_chooses_whose_embeddings_they_are(gateway: GatewayProcess, fake:
         body = problem(gateway.post("/v1/embeddings", {"model": model, "input": "x"}), 422, "invalid_request")
         assert body["error"]["param"] == "model"
     assert fake.requests == []
+
+
+def test_a_name_that_its_provider_does_not_know_is_the_callers_mistake(
+    gateway: GatewayProcess, fake: FakeUpstream
+) -> None:
+    """However often: nobody is left alone for it, as a provider is that fails. For one of the catalogue it is ours."""
+    fake.plan("made-up", *[refuses(404)] * 6, embeds())
+    for _ in range(6):
+        body = problem(gateway.post("/v1/embeddings", {"model": "made-up", "input": "x"}), 404, "not_found")
+        assert body["error"]["param"] == "model"
+    assert gateway.post("/v1/embeddings", {"model": "made-up", "input": "x"}).status == 200
+    fake.plan("cheap", refuses(404))
+    problem(gateway.post("/v1/embeddings", {"model": "cheap", "input": "x"}), 502, "upstream_error")
+
+
+# ------------------------------------------------------------------ what it says of itself
+
+
+def test_the_openapi_document_is_there_for_everybody(gateway: GatewayProcess) -> None:
+    reply = gateway.get("/openapi.json")
+    assert reply.status == 200
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.json["openapi"] == "3.1.0"
+    assert "/openapi.json" in reply.json["paths"]
+
+
+def test_a_sessions_name_in_the_header_is_judged_though_the_field_wins(gateway: GatewayProcess) -> None:
+    wrong = {"x-conduit-session": "s" * 201}
+    for path in ("/v1/complete", "/v1/route"):
+        body = problem(gateway.post(path, {"prompt": "Hello!", "session_id": "s"}, wrong), 422, "invalid_request")
+        assert body["error"]["param"] == "x-conduit-session"

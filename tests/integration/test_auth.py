@@ -175,3 +175,7 @@ def test_health_needs_no_key(gateway: GatewayProcess) -> None:
     for path in ("live", "ready", "startup"):
         assert gateway.get(f"/health/{path}").status == 200
     problem(gateway.get("/v1/models"), 401, "authentication_required")
+
+
+def test_the_openapi_document_asks_for_no_key(gateway: GatewayProcess) -> None:
+    assert gateway.get("/openapi.json").status == 200
