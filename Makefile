@@ -14,7 +14,7 @@ demo: .venv/.installed
 	@$(BIN)/conduit demo
 
 test: .venv/.installed-dev
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 coverage: .venv/.installed-dev
 	@$(BIN)/python -m coverage run -m pytest

@@ -20,4 +20,5 @@ def upgrade() -> None:
         sa.Column("usd", sa.Double, nullable=False),
         sa.Column("expires_s", sa.Double, nullable=False),
     )
-    op.create_index("holds_account", "holds", ["name", "period"])
+    schema = op.get_context().version_table_schema  # said here: the engine's translation does not reach an index
+    op.create_index("holds_account", "holds", ["name", "period"], schema=schema)

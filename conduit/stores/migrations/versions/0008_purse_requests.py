@@ -10,4 +10,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("purses", sa.Column("requests", sa.BigInteger, nullable=False, server_default="0"))
+    schema = op.get_context().version_table_schema  # said here: the engine's translation does not reach ALTER TABLE
+    column = sa.Column("requests", sa.BigInteger, nullable=False, server_default="0")
+    op.add_column("purses", column, schema=schema)
