@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from conduit.api.envelope import problem_of, problem_response
+from conduit.api.envelope import problem_of, refuse
 from conduit.api.paths import is_preflight
 from conduit.core.errors import KeysUnavailable, Unauthenticated
 from conduit.gateway.keyring import Admitted, Keyring
@@ -39,9 +39,7 @@ class Authentication:
         except (Unauthenticated, KeysUnavailable) as error:
             if isinstance(error, Unauthenticated):
                 _tell(scope, good=False)
-            problem = problem_of(error)
-            scope["conduit.log"]["code"] = problem.code
-            await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)
+            await refuse(problem_of(error), scope, receive, send)
             return
         if admitted is not None:
             _tell(scope, good=True)

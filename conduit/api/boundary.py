@@ -4,7 +4,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from conduit.api.envelope import INTERNAL_ERROR, Refused, problem_of, problem_response
+from conduit.api.envelope import INTERNAL_ERROR, Refused, problem_of, refuse
 from conduit.observability.logs import place
 
 
@@ -38,7 +38,6 @@ class ErrorBoundary:
 
     async def _answer(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         problem = problem_of(error) if isinstance(error, Refused) else INTERNAL_ERROR
-        scope["conduit.log"]["code"] = problem.code
         if problem is INTERNAL_ERROR:  # the place, never the text: it may quote a prompt
             self._log.error("internal error", request_id=scope["conduit.request_id"], where=place(error))
-        await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)
+        await refuse(problem, scope, receive, send)

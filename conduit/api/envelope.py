@@ -10,6 +10,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from conduit.core.errors import (
     AllModelsFailed,
@@ -151,6 +152,12 @@ def problem_response(problem: Problem, request_id: str) -> Response:
     error = {"message": problem.message, "type": kind, "param": problem.param, "code": problem.code}
     body = {"error": error, "request_id": request_id, **problem.more}
     return json_response(body, status=problem.status, headers=dict(problem.headers))
+
+
+async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """For a layer that answers itself; the access line says why."""
+    scope["conduit.log"]["code"] = problem.code
+    await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ from math import ceil
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from conduit.api.envelope import Problem, problem_of, problem_response
+from conduit.api.envelope import Problem, problem_of, refuse
 from conduit.api.paths import is_preflight, is_probe
 from conduit.api.peer import peer_of
 from conduit.core.admission import Admission, within
@@ -43,11 +43,11 @@ class RateLimit:
         try:
             entry = await limiter.enter(caller, visit, limits)
         except WindowUnavailable as error:
-            await _refuse(problem_of(error), scope, receive, send)
+            await refuse(problem_of(error), scope, receive, send)
             return
         send = _with_headers(send, entry.admission, limits, degraded=entry.degraded)
         if entry.admission.refused:
-            await _refuse(too_many(entry.admission), scope, receive, send)
+            await refuse(too_many(entry.admission), scope, receive, send)
             return
         try:
             await self._app(scope, receive, send)
@@ -66,11 +66,6 @@ def too_many(admission: Admission) -> Problem:
         more={"retry_after": wait_s, "limit": admission.limit, "current": admission.current},
         headers={"retry-after": str(wait_s)},
     )
-
-
-async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    scope["conduit.log"]["code"] = problem.code
-    await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)
 
 
 def _with_headers(send: Send, admission: Admission, limits: Limits, *, degraded: bool) -> Send:

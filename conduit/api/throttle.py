@@ -7,7 +7,7 @@ from math import ceil
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from conduit.api.envelope import Problem, problem_response
+from conduit.api.envelope import Problem, refuse
 from conduit.api.paths import is_probe
 from conduit.api.peer import peer_of
 from conduit.core.networks import Network
@@ -38,9 +38,7 @@ class FailedAuthThrottle:
             return
         wait_s = self._wait_s(attempt[0])
         if wait_s > 0 and attempt not in self._good:
-            problem = self._refusal(wait_s)
-            scope["conduit.log"]["code"] = problem.code
-            await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)
+            await refuse(self._refusal(wait_s), scope, receive, send)
             return
         scope["conduit.judged"] = lambda *, good: self._judged(attempt, good=good)
         await self._app(scope, receive, send)

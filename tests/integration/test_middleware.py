@@ -172,11 +172,12 @@ def test_three_workers_hold_one_limit_lose_it_to_their_own_and_find_it_again(
         valkey.kill()
         replies = list(pool.map(lambda _: gateway.get("/v1/models"), range(200)))
         assert all(r.headers["x-conduit-degraded"] == "ratelimit" for r in replies)
-        assert {r.status for r in replies} == {429}
+        assert {r.status for r in replies} <= {200, 429}
+        assert [r.status for r in replies].count(200) <= 2 * 40  # of workers that heard of the limit before it was full
         others = list(pool.map(lambda i: gateway.get("/v1/models", forwarded(i)), range(200)))
         assert {r.status for r in others} == {200, 429}
         assert [r.status for r in others].count(200) <= 3 * 40
 
         valkey.start()
         until(lambda: all("x-conduit-degraded" not in gateway.get("/v1/models").headers for _ in range(12)))
-    assert '"what": "ratelimit"' in gateway.said or "ratelimit" in gateway.said
+    assert '"what": "ratelimit", "why": "the shared window did not answer: ' in gateway.said
