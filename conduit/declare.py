@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from conduit.core.catalogue import Model, Price
-from conduit.core.config import ModelTable, ProviderTable, Settings
+from conduit.core.config import Settings
+from conduit.core.config_tables import ModelTable, ProviderTable
 from conduit.core.errors import ConfigurationError
 from conduit.providers.discovery import Declared, ProviderSpec
 

@@ -10,7 +10,7 @@ from conduit.api.body import json_object, parsed
 from conduit.api.envelope import json_response
 from conduit.api.schema import KeyIn, RotateIn
 from conduit.api.scopes import needs
-from conduit.assemble import Conduit
+from conduit.assemble.conduit import Conduit
 from conduit.core.keys import ADMIN, KeyEntry
 from conduit.gateway.locksmith import Cut
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from conduit.api.scopes import Endpoint, caller_id
-from conduit.assemble import Conduit
+from conduit.assemble.conduit import Conduit
 from conduit.core.once import HEADER, Claim, StoredAnswer, checked_name, digest_of
 from conduit.gateway.complete import DONE
 from conduit.gateway.once import Once

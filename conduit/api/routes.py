@@ -28,7 +28,7 @@ from conduit.api.views import (
     record_view,
     stats_view,
 )
-from conduit.assemble import Conduit
+from conduit.assemble.conduit import Conduit
 from conduit.core.errors import InvalidRequest, NotFound
 from conduit.core.keys import COMPLETE, FEEDBACK, READ
 from conduit.core.query import Query

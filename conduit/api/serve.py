@@ -9,7 +9,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
-from conduit.assemble import Conduit
+from conduit.assemble.conduit import Conduit
 from conduit.core.catalogue import Price
 
 

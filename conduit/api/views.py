@@ -8,8 +8,8 @@ from conduit.bandits.policy import Change
 from conduit.core.catalogue import AUTO, Catalogue
 from conduit.core.decision import Decision, Feedback, Outcome
 from conduit.core.judgement import said_weight
-from conduit.core.protocols import ROUNDING, Record, Totals
 from conduit.core.savings import LEAST, Account, Savings
+from conduit.core.storage import ROUNDING, Record, Totals
 from conduit.gateway.judge import Judge
 from conduit.gateway.kept import Figure
 

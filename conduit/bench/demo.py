@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from conduit.assemble import Conduit
+from conduit.assemble.conduit import Conduit
 from conduit.bench.prompts import prompts
 from conduit.core.query import Query
 from conduit.core.savings import Savings, savings

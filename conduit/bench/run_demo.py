@@ -6,7 +6,8 @@ import time
 from rich.console import Console
 from rich.live import Live
 
-from conduit.assemble import Conduit, assemble_demo
+from conduit.assemble import assemble_demo
+from conduit.assemble.conduit import Conduit
 from conduit.bench.console import stage
 from conduit.bench.demo import Scene, play
 

@@ -9,14 +9,14 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from conduit.assemble import Conduit
+from conduit.assemble.conduit import Conduit
 from conduit.bench.intervals import LEVEL, Estimate
 from conduit.bench.off_policy import HEAVY, LEAST_EFFECTIVE, WARM_UP, Logged, Verdict, evaluate
 from conduit.core.beliefs import Beliefs
 from conduit.core.catalogue import Catalogue
 from conduit.core.errors import ConfigurationError
-from conduit.core.protocols import Record
 from conduit.core.query import Preferences
+from conduit.core.storage import Record
 from conduit.gateway.books import recent
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from conduit.assemble import Conduit
+from conduit.assemble.conduit import Conduit
 from conduit.core.errors import ConfigurationError
 from conduit.core.savings import LEAST, LEVEL, Account, Savings, account
 from conduit.gateway.books import recent

@@ -2,113 +2,20 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 
-from conduit.core.budget import Budget, Caps
-from conduit.core.catalogue import ABILITIES
+from conduit.core.config_tables import STRICT, Dollars, KeyTable, ModelTable, ProviderTable, known_preset
 from conduit.core.errors import ConfigurationError
 from conduit.core.networks import parsed_networks
-from conduit.core.query import PRESETS, Preferences
-
-_STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class ProviderTable(BaseModel):
-    """`[providers.NAME]` in conduit.toml: any server that speaks OpenAI's API."""
-
-    model_config = _STRICT
-
-    base_url: str = Field(pattern=r"^https?://\S+$")
-    api_key_env: str | None = None
-    """The environment variable that holds the key; keys are never written in the file."""
-    headers: dict[str, str] = {}
-    query: dict[str, str] = {}
-    prices: str | None = None
-    """The provider whose list prices apply, as genai-prices calls it."""
-    usage_in_streams: bool = True
-    """False for a server that refuses `stream_options`: then token counts of streams are estimates."""
-
-
-class ModelTable(BaseModel):
-    """`[[models]]` in conduit.toml: a provider that has some offers these, and not what it is known for."""
-
-    model_config = _STRICT
-
-    name: str = Field(pattern=r"^[!-~]{1,200}$")
-    """It goes into headers: printable ASCII without blanks."""
-    provider: str
-    upstream: str = ""
-    input_usd_per_mtok: Dollars | None = None
-    output_usd_per_mtok: Dollars | None = None
-    context_window: int | None = Field(default=None, gt=0)
-    abilities: list[str] | None = None
-
-    @field_validator("abilities")
-    @classmethod
-    def _known(cls, abilities: list[str] | None) -> list[str] | None:
-        unknown = sorted(set(abilities or ()) - ABILITIES)
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)} is not one of {', '.join(sorted(ABILITIES))}")
-        return abilities
-
-
-class WeightsTable(BaseModel):
-    """Explicit preferences in conduit.toml."""
-
-    model_config = _STRICT
-
-    quality: float = Field(1.0, ge=0, le=1000)
-    cost: float = Field(0.0, ge=0, le=1000)
-    latency: float = Field(0.0, ge=0, le=1000)
-
-
-def known_preset(name: str) -> str:
-    """Raises ValueError."""
-    if name not in PRESETS:
-        raise ValueError(f"{name!r} is not one of {', '.join(PRESETS)}")
-    return name
-
-
-class KeyTable(BaseModel):
-    """`[keys.NAME]` in conduit.toml: what the key of that name is to spend and may spend, and what its requests prefer
-    that say nothing of it; `api_key` is the setting API_KEY."""
-
-    model_config = _STRICT
-
-    preferences: str | WeightsTable | None = None
-    budget_usd_per_request: Dollars | None = Field(None, gt=0)
-    budget_usd_per_day: Dollars | None = Field(None, gt=0)
-    budget_usd_per_month: Dollars | None = Field(None, gt=0)
-    cap_usd_per_day: Dollars | None = None
-    cap_usd_per_month: Dollars | None = None
-
-    @field_validator("preferences")
-    @classmethod
-    def _preset(cls, given: str | WeightsTable | None) -> str | WeightsTable | None:
-        return known_preset(given) if isinstance(given, str) else given
-
-    @property
-    def wanted(self) -> Preferences | None:
-        if isinstance(self.preferences, WeightsTable):
-            return Preferences(**self.preferences.model_dump())
-        return None if self.preferences is None else Preferences.preset(self.preferences)
-
-    @property
-    def budget(self) -> Budget:
-        return Budget(self.budget_usd_per_request, self.budget_usd_per_day, self.budget_usd_per_month)
-
-    @property
-    def caps(self) -> Caps:
-        return Caps(self.cap_usd_per_day, self.cap_usd_per_month)
+from conduit.core.query import PRESETS
 
 
 class Settings(BaseModel):
     """What an operator can set. An environment variable is the field's name in capitals."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     api_host: str = Field("0.0.0.0", description="Address that `conduit serve` listens on.")  # noqa: S104  a server in a container
     api_port: int = Field(8000, ge=0, le=65535, description="Port that `conduit serve` listens on.")

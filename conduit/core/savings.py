@@ -8,9 +8,9 @@ import numpy as np
 
 from conduit.bandits.policy import Vector
 from conduit.core.decision import Status
-from conduit.core.protocols import Record
 from conduit.core.query import Preferences
 from conduit.core.router import Router
+from conduit.core.storage import Record
 
 LEVEL = 0.9
 Z = 1.6449

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from conduit.core.decision import Feedback
 from conduit.core.events import FeedbackCapped
-from conduit.core.protocols import ROUNDING, Cap, Ledger, Listener, Record
+from conduit.core.protocols import Listener
+from conduit.core.storage import ROUNDING, Cap, Ledger, Record
 
 HOUR_S = 3600.0
 Giver = tuple[str | None, str]

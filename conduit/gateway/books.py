@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
-from conduit.core.protocols import Clock, Ledger, Listener, Record, Totals
+from conduit.core.protocols import Clock, Listener
 from conduit.core.router import Router
 from conduit.core.savings import Account, account
+from conduit.core.storage import Ledger, Record, Totals
 from conduit.gateway.follow import Follower
 from conduit.gateway.kept import Figure, Kept
 

@@ -8,7 +8,8 @@ from conduit.core.budget import GATEWAY, Account, Budget, Caps, Hold, key_accoun
 from conduit.core.catalogue import Model
 from conduit.core.errors import BudgetExceeded, LedgerUnavailable
 from conduit.core.events import Capped, Degraded
-from conduit.core.protocols import ROUNDING, Clock, Holds, Ids, Listener
+from conduit.core.protocols import Clock, Ids, Listener
+from conduit.core.storage import ROUNDING, Holds
 from conduit.gateway.exchange import Ask
 from conduit.gateway.paces import Paces, Together
 

@@ -19,8 +19,9 @@ from conduit.core.errors import (
     UpstreamRejected,
 )
 from conduit.core.events import Decided, Degraded, Settled
-from conduit.core.protocols import Answer, Call, Clock, Frame, Ledger, Listener, Provider
+from conduit.core.protocols import Answer, Call, Clock, Frame, Listener, Provider
 from conduit.core.router import NOBODY, Router
+from conduit.core.storage import Ledger
 from conduit.gateway.cashier import Cashier
 from conduit.gateway.exchange import Ask, Exchange
 from conduit.gateway.fallback import Breaker, first_answer

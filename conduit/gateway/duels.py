@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from conduit.core.decision import Decision
 from conduit.core.errors import InvalidRequest, NotFound
 from conduit.core.judgement import DUELS, duels_of
-from conduit.core.protocols import Ledger, Record
+from conduit.core.storage import Ledger, Record
 from conduit.gateway.lessons import credited
 
 OVER, UNDER = "over:", "under:"

@@ -5,8 +5,9 @@ from collections.abc import Collection
 from contextlib import suppress
 
 from conduit.core.events import Degraded, Drifted, Followed
-from conduit.core.protocols import Ledger, Listener
+from conduit.core.protocols import Listener
 from conduit.core.router import Router
+from conduit.core.storage import Ledger
 from conduit.gateway.snapshots import Snapshots
 
 AT_ONCE = 200

@@ -10,7 +10,8 @@ from random import Random
 from conduit.core.catalogue import Catalogue, Model
 from conduit.core.errors import ConduitError, UpstreamError, UpstreamTimeout
 from conduit.core.events import Judged, NotJudged
-from conduit.core.protocols import Answer, Clock, Listener, Purse
+from conduit.core.protocols import Answer, Clock, Listener
+from conduit.core.storage import Purse
 from conduit.gateway.examiner import Examiner
 from conduit.gateway.exchange import Ask
 from conduit.gateway.hearing import Hearing, conversation

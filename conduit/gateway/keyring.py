@@ -8,7 +8,8 @@ from hmac import compare_digest
 from conduit.core.errors import ConfigurationError, KeysUnavailable, LedgerUnavailable, Unauthenticated
 from conduit.core.events import Degraded
 from conduit.core.keys import THE_OPERATORS, Key, KeyEntry, digest_of, looks_managed
-from conduit.core.protocols import Clock, KeyStore, Listener
+from conduit.core.protocols import Clock, Listener
+from conduit.core.storage import KeyStore
 
 FRESH_S = 2.0
 """So long the store is not asked again: a revocation is effective within this, on every worker."""

@@ -16,7 +16,8 @@ from conduit.core.keys import (
     digest_of,
     secret_of,
 )
-from conduit.core.protocols import Clock, Ids, KeyStore
+from conduit.core.protocols import Clock, Ids
+from conduit.core.storage import KeyStore
 
 DAY_S = 86400.0
 LONGEST_S = 3650 * DAY_S

@@ -6,7 +6,8 @@ from weakref import WeakSet
 from conduit.core.errors import IdempotencyConflict, LedgerError, StillRunning
 from conduit.core.events import Degraded
 from conduit.core.once import Claim, Standing, StoredAnswer
-from conduit.core.protocols import Answers, Clock, Ids, Listener
+from conduit.core.protocols import Clock, Ids, Listener
+from conduit.core.storage import Answers
 
 LEASE_S = 30.0
 """So long a key of a process that died stays taken."""

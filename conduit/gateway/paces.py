@@ -10,7 +10,8 @@ from conduit.bandits.policy import Vector
 from conduit.core.budget import GATEWAY, Account, Budget, Spent, key_account, period_end_s
 from conduit.core.errors import LedgerUnavailable
 from conduit.core.events import Degraded
-from conduit.core.protocols import Clock, Holds, Listener
+from conduit.core.protocols import Clock, Listener
+from conduit.core.storage import Holds
 
 LOOK_S = 1.0
 """Between looks at what all workers have spent: so far a worker may be behind the others."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 
 from conduit.core.errors import LedgerError, WindowUnavailable
-from conduit.core.protocols import Ledger
+from conduit.core.storage import Ledger
 from conduit.gateway.limiter import Limiter
 
 WITHIN_S = 0.9

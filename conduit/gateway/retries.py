@@ -7,7 +7,8 @@ import numpy as np
 from conduit.bandits.policy import Vector
 from conduit.core.decision import Decision, Status
 from conduit.core.events import Decided, Degraded, Event
-from conduit.core.protocols import Ledger, Listener, Record
+from conduit.core.protocols import Listener
+from conduit.core.storage import Ledger, Record
 from conduit.gateway.settle import Settler
 
 WITHIN_S = 300.0

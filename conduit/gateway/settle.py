@@ -7,7 +7,8 @@ from conduit.core.decision import Feedback
 from conduit.core.errors import LedgerConflict, NotFound
 from conduit.core.events import FeedbackGiven
 from conduit.core.judgement import Source, check, lessons_of, quality_of, replaced, said_by
-from conduit.core.protocols import Clock, Ids, Ledger, Listener, Record
+from conduit.core.protocols import Clock, Ids, Listener
+from conduit.core.storage import Ledger, Record
 from conduit.gateway.allowance import Allowance
 from conduit.gateway.duels import compared, signals_of
 from conduit.gateway.lessons import credited, lessons_of_feedback

@@ -4,9 +4,10 @@ import asyncio
 
 from conduit.core.errors import LedgerError
 from conduit.core.events import Degraded, SnapshotRefused
-from conduit.core.protocols import Clock, Listener, SnapshotStore
+from conduit.core.protocols import Clock, Listener
 from conduit.core.router import Router
 from conduit.core.snapshot import Snapshot, Unfit, opened, taken
+from conduit.core.storage import SnapshotStore
 
 
 class Snapshots:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from conduit.core.decision import Decision, Feedback, Observation, Outcome, Status
 from conduit.core.errors import LedgerConflict, LedgerUnavailable
-from conduit.core.protocols import ROUNDING, Cap, Entry, Record, Totals
+from conduit.core.storage import ROUNDING, Cap, Entry, Record, Totals
 from conduit.stores.writer import Listener, Receipt, nobody
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, Table, and_, func, insert, select, te
 
 from conduit.core.decision import Decision, Observation, Status
 from conduit.core.errors import LedgerConflict
-from conduit.core.protocols import ROUNDING, Cap, Entry, Record, Totals
+from conduit.core.storage import ROUNDING, Cap, Entry, Record, Totals
 from conduit.stores import rows
 from conduit.stores.tables import decisions, feedback, observations, outcomes
 

@@ -9,7 +9,7 @@ from sqlalchemy import Table
 
 from conduit.bandits.policy import Vector
 from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
-from conduit.core.protocols import Entry
+from conduit.core.storage import Entry
 from conduit.stores.tables import decisions, feedback, observations, outcomes
 
 Row = dict[str, object]

@@ -6,7 +6,7 @@ from functools import partial
 
 from conduit.core.decision import Decision, Observation
 from conduit.core.errors import ConduitError, ConfigurationError
-from conduit.core.protocols import Cap, Entry, Record, Totals
+from conduit.core.storage import Cap, Entry, Record, Totals
 from conduit.stores import migrate, queries
 from conduit.stores.address import File, Server, address
 from conduit.stores.database import Database, T, Work

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from conduit.core.errors import LedgerConflict, LedgerError, LedgerUnavailable
-from conduit.core.protocols import Cap, Entry
+from conduit.core.storage import Cap, Entry
 
 Listener = Callable[[str], None]
 """Told of entries that were lost while nobody waited for them, in one of the words below."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conduit.core.protocols import Ledger
+from conduit.core.storage import Ledger
 from conduit.stores.memory import MemoryLedger
 from conduit.stores.sql import SqlLedger
 from tests.support.postgres import postgres, postgres_url

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conduit.core.once import Claim, Standing, StoredAnswer
-from conduit.core.protocols import Answers
+from conduit.core.storage import Answers
 from conduit.stores.answers import MemoryAnswers, SqlAnswers
 from conduit.stores.sql import SqlLedger
 

@@ -8,7 +8,7 @@ import pytest
 
 from conduit.core.budget import Account, Hold
 from conduit.core.errors import LedgerUnavailable
-from conduit.core.protocols import Holds
+from conduit.core.storage import Holds
 from conduit.stores.holds import MemoryHolds, SqlHolds
 from conduit.stores.sql import SqlLedger
 

@@ -9,7 +9,7 @@ import pytest
 
 from conduit.core.errors import InvalidRequest, LedgerUnavailable, NotFound
 from conduit.core.keys import Key, KeyEntry, Limits, Secret, digest_of
-from conduit.core.protocols import KeyStore
+from conduit.core.storage import KeyStore
 from conduit.stores.keys import MemoryKeyStore, SqlKeyStore
 from conduit.stores.sql import SqlLedger
 

@@ -6,7 +6,7 @@ import pytest
 
 from conduit.core.decision import Status
 from conduit.core.errors import LedgerConflict, LedgerUnavailable
-from conduit.core.protocols import Ledger
+from conduit.core.storage import Ledger
 from tests.unit.stores.entries import decision, feedback, name, observation, outcome, plain
 
 # ------------------------------------------------------------------ what goes in comes out

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from conduit.core.errors import LedgerConflict
-from conduit.core.protocols import Cap, Ledger
+from conduit.core.storage import Cap, Ledger
 from tests.unit.stores.entries import decision, feedback, name, observation
 
 NOON_S = 1_700_000_000.0

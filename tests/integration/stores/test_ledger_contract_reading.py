@@ -3,7 +3,7 @@
 import asyncio
 
 from conduit.core.decision import Status
-from conduit.core.protocols import Ledger
+from conduit.core.storage import Ledger
 from tests.unit.stores.entries import CONTEXT, decision, feedback, name, observation, outcome, plain
 
 # ------------------------------------------------------------------ finding

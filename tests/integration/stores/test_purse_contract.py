@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conduit.core.errors import LedgerUnavailable
-from conduit.core.protocols import Purse
+from conduit.core.storage import Purse
 from conduit.stores.purse import MemoryPurse, SqlPurse
 from conduit.stores.sql import SqlLedger
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from conduit.core.protocols import SnapshotStore
 from conduit.core.snapshot import Recipe, Snapshot
+from conduit.core.storage import SnapshotStore
 from conduit.stores.snapshots import KEPT, MemorySnapshots, SqlSnapshots
 from conduit.stores.sql import SqlLedger
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, MetaData, TableClause, column, text, update
 from sqlalchemy.schema import SchemaConst
 
 from conduit.core.errors import ConfigurationError, LedgerConflict, LedgerError, LedgerUnavailable
-from conduit.core.protocols import Ledger
+from conduit.core.storage import Ledger
 from conduit.stores import migrate
 from conduit.stores.database import Database
 from conduit.stores.sql import SqlLedger

@@ -15,7 +15,7 @@ from conduit.api.auth import Authentication
 from conduit.api.middleware import RequestContext
 from conduit.core.events import Event
 from conduit.core.keys import Key, KeyEntry, Limits, Secret, digest_of, secret_of
-from conduit.core.protocols import KeyStore
+from conduit.core.storage import KeyStore
 from conduit.gateway.keyring import Keyring, Terms
 from conduit.stores.keys import MemoryKeyStore
 from conduit.testing import CountingIds, StillClock

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 from conduit.core.decision import Decision, Observation
 from conduit.core.events import Event
-from conduit.core.protocols import Ids, Ledger
+from conduit.core.protocols import Ids
 from conduit.core.query import Query
 from conduit.core.router import Router
+from conduit.core.storage import Ledger
 from conduit.gateway.settle import Settler
 from conduit.stores.memory import MemoryLedger
 from conduit.testing import CountingIds, StillClock

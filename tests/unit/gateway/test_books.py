@@ -6,8 +6,8 @@ from typing import Any
 
 from conduit import Model, Price, Router
 from conduit.core.decision import Decision, Outcome, Status
-from conduit.core.protocols import Record
 from conduit.core.savings import account
+from conduit.core.storage import Record
 from conduit.core.system import CountingIds, StillClock
 from conduit.gateway.books import Books
 from conduit.gateway.follow import Follower

@@ -17,9 +17,10 @@ from conduit.core.errors import (
     UpstreamTimeout,
 )
 from conduit.core.events import Began, Decided, Degraded, Ended, Event, Settled
-from conduit.core.protocols import Frame, Ledger
+from conduit.core.protocols import Frame
 from conduit.core.query import Query
 from conduit.core.router import Router
+from conduit.core.storage import Ledger
 from conduit.gateway.complete import DONE, Gateway
 from conduit.gateway.exchange import Ask
 from conduit.gateway.fallback import Breaker

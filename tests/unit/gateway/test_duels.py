@@ -13,9 +13,9 @@ from conduit.bandits.policy import Vector
 from conduit.core.beliefs import Beliefs
 from conduit.core.decision import Observation
 from conduit.core.errors import InvalidRequest, NotFound
-from conduit.core.protocols import Record
 from conduit.core.query import Query
 from conduit.core.router import Router
+from conduit.core.storage import Record
 from conduit.gateway.duels import sides
 from tests.unit.gateway.settling import Court
 from tests.unit.gateway.test_complete import MODELS

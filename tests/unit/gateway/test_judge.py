@@ -9,8 +9,9 @@ import pytest
 from conduit.core.catalogue import Catalogue, Model, Price
 from conduit.core.errors import ConfigurationError, LedgerUnavailable, UpstreamError, UpstreamRejected, UpstreamTimeout
 from conduit.core.events import Judged, NotJudged
-from conduit.core.protocols import Answer, Call, Provider, Purse
+from conduit.core.protocols import Answer, Call, Provider
 from conduit.core.query import Query
+from conduit.core.storage import Purse
 from conduit.gateway.examiner import Examiner
 from conduit.gateway.exchange import Ask
 from conduit.gateway.fallback import Breaker

@@ -8,8 +8,8 @@ import pytest
 
 from conduit.core.decision import Decision, Outcome, Status
 from conduit.core.events import Decided, Degraded
-from conduit.core.protocols import Record
 from conduit.core.query import Query
+from conduit.core.storage import Record
 from conduit.gateway.retries import WAITING, RetryDetector, alike, is_retry
 from tests.unit.gateway.settling import Court
 from tests.unit.gateway.test_settle import until

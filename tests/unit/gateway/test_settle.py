@@ -8,7 +8,7 @@ import pytest
 from conduit.core.decision import Outcome, Status
 from conduit.core.errors import InvalidRequest, LedgerUnavailable, NotFound, UpstreamError
 from conduit.core.events import Degraded, Event, FeedbackGiven
-from conduit.core.protocols import Ledger
+from conduit.core.storage import Ledger
 from conduit.gateway.follow import Follower
 from conduit.gateway.settle import Settler
 from conduit.stores.memory import MemoryLedger

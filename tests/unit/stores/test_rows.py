@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
-from conduit.core.protocols import Entry
+from conduit.core.storage import Entry
 from conduit.stores import rows
 from conduit.stores.tables import metadata
 from tests.unit.stores.entries import decision, feedback, observation, outcome, plain

@@ -1,0 +1,187 @@
+"""The one place that knows who implements what."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from secrets import token_bytes
+from typing import TypeVar
+
+from conduit.assemble.conduit import Conduit
+from conduit.assemble.parts import (
+    dollar_terms,
+    door_terms,
+    make_books,
+    make_follower,
+    make_judge,
+    make_limiter,
+    make_once,
+    make_router,
+    telling,
+)
+from conduit.core.config import Settings, make_settings
+from conduit.core.events import Degraded
+from conduit.core.protocols import Clock, Listener
+from conduit.core.query import Preferences
+from conduit.core.storage import Answers, Holds, KeyStore, Ledger, Purse, SnapshotStore
+from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.declare import declared
+from conduit.gateway.cashier import make_cashier
+from conduit.gateway.complete import Gateway
+from conduit.gateway.embed import Embeddings
+from conduit.gateway.fallback import Breaker
+from conduit.gateway.keyring import Keyring
+from conduit.gateway.locksmith import Locksmith
+from conduit.gateway.readiness import Readiness
+from conduit.gateway.retries import RetryDetector
+from conduit.gateway.settle import Settler
+from conduit.observability.instruments import TracedProvider, traced_store
+from conduit.observability.logs import LogListener
+from conduit.observability.setup import Telemetry
+from conduit.observability.tracing import Tracer
+from conduit.observability.vitals import Vitals
+from conduit.providers.fleet import Fleet, gather_fleet
+from conduit.stores.answers import MemoryAnswers, SqlAnswers
+from conduit.stores.holds import MemoryHolds, SqlHolds
+from conduit.stores.keys import MemoryKeyStore, SqlKeyStore
+from conduit.stores.memory import MemoryLedger
+from conduit.stores.purse import MemoryPurse, SqlPurse
+from conduit.stores.snapshots import MemorySnapshots, SqlSnapshots
+from conduit.stores.sql import SqlLedger
+
+Stores = tuple[Ledger, Purse, KeyStore, SnapshotStore, Holds, Answers]
+T = TypeVar("T")
+
+
+async def assemble(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    telemetry: Telemetry | None = None,
+) -> Conduit:
+    """`telemetry` has started. Raises ConfigurationError that names the setting."""
+    told = telemetry or LogListener()
+    url = settings.database_url.get_secret_value()
+    ledger = SqlLedger(url, listener=lambda loss: told(Degraded("ledger", loss)))
+    database = ledger.database
+    tracer = None if telemetry is None else telemetry.tracer
+    kept = ledger if tracer is None else traced_store(ledger, tracer, system=url.partition(":")[0])
+    beside = SqlPurse(database), SqlKeyStore(database), SqlSnapshots(database), SqlHolds(database), SqlAnswers(database)
+    conduit = await _assemble(settings, environ, (kept, *beside), told, tracer)
+    if telemetry is not None and telemetry.samples is not None:
+        telemetry.providers.update({model.name: model.provider for model in conduit.router.catalogue})
+        conduit.vitals = Vitals(
+            telemetry.samples,
+            models=lambda: (model.name for model in conduit.router.catalogue),
+            unavailable=conduit.gateway.unavailable,
+            queued=lambda: ledger.queued,
+            catch_up=telemetry.catch_up,
+        )
+    return conduit
+
+
+async def migrate(settings: Settings) -> None:
+    """Bring the schema up to date. Raises LedgerUnavailable and ConfigurationError."""
+    ledger = SqlLedger(settings.database_url.get_secret_value())
+    await ledger.open()
+    await ledger.close()
+
+
+async def with_locksmith(settings: Settings, work: Callable[[Locksmith], Awaitable[T]]) -> T:
+    """`work` with the keys of the database, and nothing else started."""
+    ledger, clock = SqlLedger(settings.database_url.get_secret_value()), SystemClock()
+    await ledger.open()
+    try:
+        keys = SqlKeyStore(ledger.database)
+        return await work(Locksmith(keys, clock=clock, ids=TimeOrderedIds(clock), random=token_bytes))
+    finally:
+        await ledger.close()
+
+
+async def assemble_demo(*, seed: int) -> Conduit:
+    """The same gateway over the sandbox, with a ledger that is forgotten."""
+    endless = {"sandbox_time_scale": 0, "feedback_weight_per_hour": 1e9}  # hours of traffic pass in a second
+    settings = make_settings(file={"sandbox": "on", "seed": seed, **endless}, environ={})
+    stores = MemoryLedger(), MemoryPurse(), MemoryKeyStore(), MemorySnapshots(), MemoryHolds(), MemoryAnswers()
+    return await _assemble(settings, {}, stores, LogListener())
+
+
+async def _assemble(
+    settings: Settings,
+    environ: Mapping[str, str],
+    stores: Stores,
+    listener: Listener,
+    tracer: Tracer | None = None,
+) -> Conduit:
+    clock = SystemClock()
+    fleet = await gather_fleet(
+        environ,
+        declared(settings, environ),
+        sandbox=settings.sandbox,
+        sandbox_time_scale=settings.sandbox_time_scale,
+        now_s=clock.now_s,
+    )
+    for name, why in fleet.silent.items():
+        listener(Degraded("provider", f"{name} did not list its models: {why}"))
+    if tracer is not None:
+        seen = {name: TracedProvider(name, provider, tracer) for name, provider in fleet.providers.items()}
+        fleet = replace(fleet, providers=seen)
+    return put_together(settings, fleet, stores, clock=clock, listener=listener, tracer=tracer)
+
+
+def put_together(
+    settings: Settings,
+    fleet: Fleet,
+    stores: Stores,
+    *,
+    clock: Clock,
+    listener: Listener,
+    tracer: Tracer | None = None,
+) -> Conduit:
+    """Everything that is ours, around what is not."""
+    (ledger, purse, keys, snapshots, holds, answers), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
+    router = make_router(settings, catalogue, clock=clock, ids=ids, tracer=tracer)
+    breaker = Breaker(clock)
+    limiter = make_limiter(settings, clock=clock, listener=listener, tracer=tracer)
+    settler = Settler(
+        ledger=ledger, clock=clock, ids=ids, listener=listener, weight_per_hour=settings.feedback_weight_per_hour
+    )
+    retries = RetryDetector(ledger=ledger, settler=settler, listener=listener) if settings.retry_detection else None
+    judge = make_judge(settings, fleet, purse, breaker=breaker, settler=settler, clock=clock, listener=listener)
+    cashier = make_cashier(holds, dollar_terms(settings), clock=clock, ids=ids, listener=listener)
+    gateway = Gateway(
+        router=router,
+        ledger=ledger,
+        providers=fleet.providers,
+        breaker=breaker,
+        clock=clock,
+        listener=telling(listener, *([retries] if retries else [])),
+        timeout_s=settings.upstream_timeout_s,
+        attempts=settings.upstream_attempts,
+        judge=judge,
+        cashier=cashier,
+    )
+    follower = make_follower(settings, ledger, router, snapshots, clock=clock, listener=listener)
+    return Conduit(
+        router=router,
+        ledger=ledger,
+        fleet=fleet,
+        gateway=gateway,
+        embeddings=Embeddings(
+            catalogue=catalogue, providers=fleet.providers, clock=clock, timeout_s=settings.upstream_timeout_s
+        ),
+        settler=settler,
+        follower=follower,
+        books=make_books(settings, ledger, router, follower, clock=clock, listener=listener),
+        judge=judge,
+        limiter=limiter,
+        readiness=Readiness(ledger, limiter, catalogue),
+        keyring=Keyring(keys, door_terms(settings), clock=clock, listener=listener),
+        locksmith=Locksmith(keys, clock=clock, ids=ids, random=token_bytes),
+        once=make_once(settings, answers, clock=clock, ids=ids, listener=listener),
+        clock=clock,
+        preferences=Preferences.preset(settings.preferences),
+        simulated=all(model.provider == "sandbox" for model in catalogue),
+        started_s=clock.now_s(),
+        retries=retries,
+        cashier=cashier,
+        preferences_by_key={name: key.wanted for name, key in settings.keys.items() if key.wanted is not None},
+    )

@@ -1,0 +1,158 @@
+"""Single parts of a gateway, as settings would have them."""
+
+from functools import partial
+from random import Random
+from secrets import token_hex
+
+from conduit.core.budget import Budget, Caps
+from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, Catalogue
+from conduit.core.config import Settings
+from conduit.core.errors import ConfigurationError
+from conduit.core.events import Event
+from conduit.core.features import TextFeatures
+from conduit.core.protocols import Clock, Ids, Listener, Window
+from conduit.core.router import Router
+from conduit.core.storage import Answers, Ledger, Purse, SnapshotStore
+from conduit.gateway.books import Books
+from conduit.gateway.cashier import Terms as DollarTerms
+from conduit.gateway.examiner import Examiner
+from conduit.gateway.fallback import Breaker
+from conduit.gateway.follow import Follower
+from conduit.gateway.judge import Judge, Terms, own_answers
+from conduit.gateway.keyring import Terms as DoorTerms
+from conduit.gateway.limiter import Limiter
+from conduit.gateway.once import Once
+from conduit.gateway.settle import Settler
+from conduit.gateway.snapshots import Snapshots
+from conduit.observability.instruments import TracedFeatures, traced_scripts
+from conduit.observability.tracing import Tracer
+from conduit.providers.fleet import Fleet
+from conduit.stores.window import MemoryWindow
+
+DAY_S = 86400.0
+
+
+def make_limiter(settings: Settings, *, clock: Clock, listener: Listener, tracer: Tracer | None) -> Limiter:
+    url = settings.redis_url.get_secret_value()
+    shared: Window | None = None
+    if url:
+        from conduit.stores.redis import RedisWindow, connect  # a fifth of a second, for who has one
+
+        shared = RedisWindow(connect(url), patience_s=settings.redis_patience_s)
+        if tracer is not None:
+            shared = traced_scripts(shared, tracer)
+    return Limiter(
+        shared=shared,
+        local=MemoryWindow(clock),
+        clock=clock,
+        listener=listener,
+        fails_closed=settings.rate_limit_fail_closed,
+    )
+
+
+def make_once(settings: Settings, answers: Answers, *, clock: Clock, ids: Ids, listener: Listener) -> Once:
+    ttl_s, most = settings.idempotency_ttl_s, settings.idempotency_max_size
+    return Once(answers, clock=clock, ids=ids, listener=listener, ttl_s=ttl_s, most=most)
+
+
+def make_follower(
+    settings: Settings, ledger: Ledger, router: Router, store: SnapshotStore, *, clock: Clock, listener: Listener
+) -> Follower:
+    return Follower(
+        ledger=ledger,
+        router=router,
+        listener=listener,
+        interval_s=settings.follow_interval_s,
+        snapshots=Snapshots(store, router=router, clock=clock, listener=listener, every=settings.snapshot_every),
+    )
+
+
+def dollar_terms(settings: Settings) -> DollarTerms:
+    return DollarTerms(
+        Caps(settings.cap_usd_per_day, settings.cap_usd_per_month),
+        Budget(settings.budget_usd_per_request, settings.budget_usd_per_day, settings.budget_usd_per_month),
+        {name: (key.caps, key.budget) for name, key in settings.keys.items()},
+        output_tokens=settings.cap_output_tokens,
+        hold_s=settings.cap_hold_s,
+    )
+
+
+def make_books(
+    settings: Settings, ledger: Ledger, router: Router, follower: Follower, *, clock: Clock, listener: Listener
+) -> Books:
+    return Books(
+        ledger=ledger,
+        router=router,
+        follower=follower,
+        baseline=baseline(settings.baseline_model, router.catalogue),
+        every_s=settings.stats_interval_s,
+        clock=clock,
+        listener=listener,
+    )
+
+
+def door_terms(settings: Settings) -> DoorTerms:
+    required_by = "API_REQUIRE_AUTH" if settings.api_require_auth else ""
+    if settings.environment == "production":
+        required_by = "ENVIRONMENT=production"
+    api_key = settings.api_key.get_secret_value().encode()
+    return DoorTerms(api_key, required_by, settings.api_key_grace_s)
+
+
+def make_router(settings: Settings, catalogue: Catalogue, *, clock: Clock, ids: Ids, tracer: Tracer | None) -> Router:
+    return Router(
+        catalogue,
+        policy=settings.policy,
+        seed=settings.seed,
+        features=None if tracer is None else TracedFeatures(TextFeatures(), tracer),
+        clock=clock,
+        ids=ids,
+        half_life_s=settings.half_life_days * DAY_S,
+    )
+
+
+def telling(*listeners: Listener) -> Listener:
+    """Each is told of everything."""
+
+    def tell(event: Event, /) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
+
+
+def make_judge(
+    settings: Settings,
+    fleet: Fleet,
+    purse: Purse,
+    *,
+    breaker: Breaker,
+    settler: Settler,
+    clock: Clock,
+    listener: Listener,
+) -> Judge | None:
+    named, catalogue = settings.judge_model, fleet.catalogue
+    if named is None:
+        return None
+    if named not in catalogue:
+        raise ConfigurationError(f"JUDGE_MODEL: no model is called {named!r}; see GET /v1/models")
+    model = catalogue[named]
+    return Judge(
+        Examiner(model, fleet.providers[model.provider], breaker=breaker, timeout_s=settings.upstream_timeout_s),
+        Terms(settings.judge_share, settings.judge_budget_usd_per_day),
+        excluded=own_answers(model, catalogue),
+        purse=purse,
+        settler=settler,
+        clock=clock,
+        listener=listener,
+        random=Random(settings.seed),  # noqa: S311  draws a sample, guards nothing
+        new_mark=partial(token_hex, 8),
+    )
+
+
+def baseline(named: str | None, catalogue: Catalogue) -> str:
+    """The dearest model, unless one was named."""
+    if named is not None and named not in catalogue:
+        raise ConfigurationError(f"BASELINE_MODEL: no model is called {named!r}; see GET /v1/models")
+    dearest = max(catalogue, key=lambda m: m.cost_usd(TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) or 0.0)
+    return named or dearest.name
