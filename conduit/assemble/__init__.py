@@ -15,6 +15,7 @@ from conduit.assemble.parts import (
     make_limiter,
     make_once,
     make_router,
+    make_sessions,
     telling,
 )
 from conduit.core.config import Settings, make_settings
@@ -25,7 +26,7 @@ from conduit.core.storage import Answers, Holds, KeyStore, Ledger, Purse, Snapsh
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.declare import declared
 from conduit.gateway.cashier import make_cashier
-from conduit.gateway.complete import Gateway
+from conduit.gateway.complete import Beside, Gateway
 from conduit.gateway.embed import Embeddings
 from conduit.gateway.fallback import Breaker
 from conduit.gateway.keyring import Keyring
@@ -156,8 +157,7 @@ def put_together(
         listener=telling(listener, *([retries] if retries else [])),
         timeout_s=settings.upstream_timeout_s,
         attempts=settings.upstream_attempts,
-        judge=judge,
-        cashier=cashier,
+        beside=Beside(judge, cashier, make_sessions(settings, ledger, clock=clock, listener=listener)),
     )
     follower = make_follower(settings, ledger, router, snapshots, clock=clock, listener=listener)
     return Conduit(

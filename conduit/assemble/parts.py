@@ -22,6 +22,7 @@ from conduit.gateway.judge import Judge, Terms, own_answers
 from conduit.gateway.keyring import Terms as DoorTerms
 from conduit.gateway.limiter import Limiter
 from conduit.gateway.once import Once
+from conduit.gateway.sessions import Sessions
 from conduit.gateway.settle import Settler
 from conduit.gateway.snapshots import Snapshots
 from conduit.observability.instruments import TracedFeatures, traced_scripts
@@ -65,6 +66,11 @@ def make_follower(
         interval_s=settings.follow_interval_s,
         snapshots=Snapshots(store, router=router, clock=clock, listener=listener, every=settings.snapshot_every),
     )
+
+
+def make_sessions(settings: Settings, ledger: Ledger, *, clock: Clock, listener: Listener) -> Sessions | None:
+    stickiness = settings.session_stickiness
+    return Sessions(ledger, stickiness=stickiness, clock=clock, listener=listener) if stickiness > 0.0 else None
 
 
 def dollar_terms(settings: Settings) -> DollarTerms:

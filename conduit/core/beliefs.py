@@ -14,7 +14,7 @@ from conduit.core.forecast import Expected, Forecast
 from conduit.core.newcomers import Newcomers
 from conduit.core.policies import FIXED, make_policy
 from conduit.core.protocols import Features
-from conduit.core.query import Preferences
+from conduit.core.query import Incumbent, Preferences
 from conduit.core.reward import dollars, penalty
 from conduit.core.snapshot import Recipe
 from conduit.core.threads import one_thread
@@ -55,16 +55,31 @@ class Beliefs:
 
     # -------------------------------------------------------------- looking
 
-    def expect(self, x: Vector, models: Sequence[Model], *, input_tokens: int, most: int | None) -> Expected:
+    def expect(
+        self,
+        x: Vector,
+        models: Sequence[Model],
+        *,
+        input_tokens: int,
+        most: int | None,
+        incumbent: Incumbent | None = None,
+    ) -> Expected:
         """What asking each would cost and how long it would take; quality is not looked at yet."""
-        cost_usd = self._forecast.cost_usd(x, models, input_tokens=input_tokens, most=most)
+        cost_usd = self._forecast.cost_usd(x, models, input_tokens=input_tokens, most=most, incumbent=incumbent)
         return Expected(models, cost_usd, self._forecast.latency_s(x, models))
 
     def consider(
-        self, x: Vector, expected: Expected, preferences: Preferences, *, shadow_price: float | None = None
+        self,
+        x: Vector,
+        expected: Expected,
+        preferences: Preferences,
+        *,
+        shadow_price: float | None = None,
+        incumbent: Incumbent | None = None,
     ) -> list[Candidate]:
         """The same, in the same order, with the quality that is believed, the utility that follows, and the probability
-        with which each is to be drawn. A `shadow_price` of None: there is no budget."""
+        with which each is to be drawn. A `shadow_price` of None: there is no budget. Where the `incumbent` is among
+        them, all others have to be better by its stickiness."""
         costs = dollars(expected.cost_usd, self._reference_cost_usd)
         penalties = penalty(
             preferences,
@@ -74,6 +89,9 @@ class Beliefs:
             shadow_price=shadow_price or 0.0,
         )
         names = [model.name for model in expected.models]
+        if incumbent is not None and incumbent.model in names:
+            penalties = penalties + preferences.quality * incumbent.stickiness
+            penalties[names.index(incumbent.model)] -= preferences.quality * incumbent.stickiness
         neglect = self.newcomers.doubt(names, self.seen)
         if shadow_price is None:
             neglect = neglect * self._neglect(names)

@@ -20,9 +20,19 @@ class Price:
 
     input_usd_per_mtok: float
     output_usd_per_mtok: float
+    cached_usd_per_mtok: float | None = None
+    """Of input that the provider still has at hand from an earlier request; None: no less than any other."""
 
-    def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
-        return (self.input_usd_per_mtok * input_tokens + self.output_usd_per_mtok * output_tokens) / 1e6
+    def cost_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float:
+        """`cached_tokens` are among the `input_tokens`."""
+        whole = self.input_usd_per_mtok * input_tokens + self.output_usd_per_mtok * output_tokens
+        return whole / 1e6 - self.saved_usd(min(cached_tokens, input_tokens))
+
+    def saved_usd(self, cached_tokens: float) -> float:
+        """What so many tokens of input cost less where the provider has them at hand."""
+        if self.cached_usd_per_mtok is None:
+            return 0.0
+        return max(self.input_usd_per_mtok - self.cached_usd_per_mtok, 0.0) * cached_tokens / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +60,8 @@ class Model:
         price = self.price
         return (nan, nan) if price is None else (price.input_usd_per_mtok / 1e6, price.output_usd_per_mtok / 1e6)
 
-    def cost_usd(self, input_tokens: float, output_tokens: float) -> float | None:
-        return None if self.price is None else self.price.cost_usd(input_tokens, output_tokens)
+    def cost_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float | None:
+        return None if self.price is None else self.price.cost_usd(input_tokens, output_tokens, cached_tokens)
 
 
 @dataclass(frozen=True)

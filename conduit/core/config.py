@@ -145,6 +145,12 @@ class Settings(BaseModel):
     retry_detection: bool = Field(
         False, description="Whether a request much like the session's last one counts lightly against its answer."
     )
+    session_stickiness: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="Quality that a switch of model within a session must gain; 0 looks at no session.",
+    )
     sandbox: Literal["auto", "on", "off"] = Field(
         "auto", description="Simulated models: auto offers them when no real model is configured."
     )

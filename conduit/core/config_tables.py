@@ -39,6 +39,8 @@ class ModelTable(BaseModel):
     upstream: str = ""
     input_usd_per_mtok: Dollars | None = None
     output_usd_per_mtok: Dollars | None = None
+    cached_usd_per_mtok: Dollars | None = None
+    """Of input that the provider still has at hand; empty: no less than any other."""
     context_window: int | None = Field(default=None, gt=0)
     abilities: list[str] | None = None
 

@@ -15,6 +15,7 @@ from conduit.bandits.regression import HierarchicalRegression
 from conduit.bandits.shrinkage import Hyperprior
 from conduit.core.catalogue import Model
 from conduit.core.decision import Observation
+from conduit.core.query import Incumbent
 
 TYPICAL_TOKENS = 300.0
 TYPICAL_LATENCY_S = 2.0
@@ -38,6 +39,13 @@ class Expected:
         """All but `names`, in the same order."""
         kept = [i for i, model in enumerate(self.models) if model.name not in names]
         return Expected([self.models[i] for i in kept], self.cost_usd[kept], self.latency_s[kept])
+
+
+def _less_cached(costs_usd: Vector, models: Sequence[Model], input_tokens: int, incumbent: Incumbent) -> Vector:
+    """(k,) with what the incumbent's provider has at hand at its lower price."""
+    cached = min(incumbent.cached_tokens, input_tokens)
+    saved = (m.price.saved_usd(cached) if m.price and m.name == incumbent.model else 0.0 for m in models)
+    return np.asarray(costs_usd - np.fromiter(saved, float, len(models)))
 
 
 class LogNormal:
@@ -98,13 +106,22 @@ class Forecast:
         self._tokens.refresh()
         self._latency.refresh()
 
-    def cost_usd(self, x: Vector, models: Sequence[Model], *, input_tokens: int, most: int | None) -> Vector:
+    def cost_usd(
+        self,
+        x: Vector,
+        models: Sequence[Model],
+        *,
+        input_tokens: int,
+        most: int | None,
+        incumbent: Incumbent | None = None,
+    ) -> Vector:
         """(k,) expected dollars of asking each of `models`; nan where the price is unknown."""
         tokens = self._tokens.expected(x, models)
         if most is not None:
             tokens = np.minimum(tokens, most)
         rates = np.array([model.rates for model in models])
-        return np.asarray(rates[:, 0] * input_tokens + rates[:, 1] * tokens)
+        costs_usd = np.asarray(rates[:, 0] * input_tokens + rates[:, 1] * tokens)
+        return costs_usd if incumbent is None else _less_cached(costs_usd, models, input_tokens, incumbent)
 
     def latency_s(self, x: Vector, models: Sequence[Model]) -> Vector:
         """(k,) expected seconds to the end of the answer; nan until anything was seen."""

@@ -74,6 +74,17 @@ class Requirements:
 
 
 @dataclass(frozen=True, slots=True)
+class Incumbent:
+    """The model that gave a session's last answer, and what leaving it would lose."""
+
+    model: str
+    cached_tokens: int = 0
+    """Of the conversation so far, as far as its provider may still have them at hand."""
+    stickiness: float = 0.0
+    """In quality: what a switch must gain beside the dollars of those tokens, for answers of one hand."""
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One request as the router sees it."""
 
@@ -90,6 +101,8 @@ class Query:
     user_id: str | None = None
     session_id: str | None = None
     """The conversation that this request goes on with; None for a single prompt."""
+    incumbent: Incumbent | None = None
+    """None: nobody has answered in this session yet, or nothing is made of it."""
 
     @property
     def estimated_input_tokens(self) -> int:

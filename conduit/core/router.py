@@ -112,7 +112,7 @@ class Router:
 
     def _expect(self, x: Vector, models: Sequence[Model], query: Query) -> Expected:
         tokens, most = query.estimated_input_tokens, query.max_output_tokens
-        return self.beliefs.expect(x, models, input_tokens=tokens, most=most)
+        return self.beliefs.expect(x, models, input_tokens=tokens, most=most, incumbent=query.incumbent)
 
     def _quality(self, x: Vector, everyone: Expected, query: Query) -> Mapping[str, float]:
         """By model, for whom a requirement asks for it."""
@@ -121,7 +121,8 @@ class Router:
         return {candidate.model: candidate.quality for candidate in self._consider(x, everyone, query, None)}
 
     def _consider(self, x: Vector, expected: Expected, query: Query, shadow_price: float | None) -> list[Candidate]:
-        return self.beliefs.consider(x, expected, query.preferences, shadow_price=shadow_price)
+        incumbent = query.incumbent
+        return self.beliefs.consider(x, expected, query.preferences, shadow_price=shadow_price, incumbent=incumbent)
 
     def _begin_pacing(self, expected: Expected, pacer: Pacing | None) -> None:
         """The pacer has a price from the first request on: as if everyone were equally good."""
@@ -163,7 +164,9 @@ class Router:
             propensity=drawn.probability,
             candidates=tuple(ranked),
             removed=removed,
-            why=_why(drawn, ranked, shadow_price) if routed else "the caller named it",
+            why=_why(drawn, ranked, shadow_price) + _of_session(drawn, ranked, query)
+            if routed
+            else "the caller named it",
             policy=self.policy_name,
             routed=routed,
             context=x,
@@ -226,3 +229,13 @@ def _why(drawn: Candidate, ranked: Sequence[Candidate], shadow_price: float) -> 
         return f"best expected utility, {drawn.utility - second.utility:.3f} above {second.model}"
     behind = f"{best.model} is expected to be {best.utility - drawn.utility:.3f} better"
     return f"explored with probability {drawn.probability:.3f}; {behind}"
+
+
+def _of_session(drawn: Candidate, ranked: Sequence[Candidate], query: Query) -> str:
+    """What the session's last model had to do with it; nothing where it could not be drawn."""
+    incumbent = query.incumbent
+    if incumbent is None or all(c.model != incumbent.model for c in ranked):
+        return ""
+    if drawn.model != incumbent.model:
+        return f"; a switch from {incumbent.model}, the session's last"
+    return f"; the session's last, from which a switch had to gain {incumbent.stickiness:.3g} of quality"

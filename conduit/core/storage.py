@@ -90,8 +90,8 @@ class Ledger(Protocol):
         """The weight that a Cap counts."""
         ...
 
-    async def before(self, decision: Decision) -> Record | None:
-        """The decision before this one in its session and under its key."""
+    async def latest(self, session_id: str, *, key_id: str | None, before: str | None = None) -> Record | None:
+        """The newest decision of a session under a key; `before` is a decision id, of those older than which."""
         ...
 
     async def totals(self) -> Totals: ...

@@ -3,7 +3,7 @@
 from asyncio import CancelledError, Future
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import orjson
@@ -29,6 +29,7 @@ from conduit.gateway.hearing import Hearing
 from conduit.gateway.judge import Judge
 from conduit.gateway.lessons import lessons_of_outcome
 from conduit.gateway.meter import Meter
+from conduit.gateway.sessions import Sessions
 from conduit.gateway.steps import Step
 
 T = TypeVar("T")
@@ -58,6 +59,18 @@ class Stream:
     """Whether it has come to its proper end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Who has a say beside the router, each where there is one."""
+
+    judge: Judge | None = None
+    cashier: Cashier | None = None
+    sessions: Sessions | None = None
+
+
+ALONE = Beside()
+
+
 class Gateway:
     """Answers requests. `attempts` is how many models are asked before one fails; `timeout_s` is Call.timeout_s."""
 
@@ -72,13 +85,12 @@ class Gateway:
         listener: Listener,
         timeout_s: float = 60.0,
         attempts: int = 3,
-        judge: Judge | None = None,
-        cashier: Cashier | None = None,
+        beside: Beside = ALONE,
     ) -> None:
         self._router, self._ledger, self._providers = router, ledger, providers
         self._breaker, self._clock, self._listener = breaker, clock, listener
-        self._timeout_s, self._attempts, self._judge = timeout_s, attempts, judge
-        self._cashier = cashier
+        self._timeout_s, self._attempts = timeout_s, attempts
+        self._judge, self._cashier, self._sessions = beside.judge, beside.cashier, beside.sessions
         self._routing, self._choosing = Step(listener, "route"), Step(listener, "choose")
 
     async def decide(self, ask: Ask) -> Decision:
@@ -126,6 +138,7 @@ class Gateway:
     async def _begin(self, ask: Ask) -> Exchange:
         started_s = self._clock.elapsed_s()
         unaffordable = NOBODY if self._cashier is None else await self._cashier.unaffordable(ask, self._offered(ask))
+        ask = await self._seated(ask)
         try:
             decision, recorded = self._decide(ask, unaffordable)
         except NoEligibleModel as error:
@@ -134,6 +147,12 @@ class Gateway:
             raise
         meter = Meter(decision.input_tokens)
         return Exchange(decision, recorded, self._clock, meter, started_s, key_name=ask.query.key_name)
+
+    async def _seated(self, ask: Ask) -> Ask:
+        """With the session's last model, where that is to count."""
+        if self._sessions is None or ask.model is not None or ask.query.session_id is None:
+            return ask
+        return replace(ask, query=replace(ask.query, incumbent=await self._sessions.incumbent(ask.query)))
 
     def _offered(self, ask: Ask) -> Iterable[Model]:
         return self._router.catalogue if ask.model is None else [self._router.catalogue[ask.model]]

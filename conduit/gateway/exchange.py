@@ -68,7 +68,8 @@ class Exchange:
     def outcome(self, status: Status, catalogue: Catalogue) -> Outcome:
         used = self.attempts and (self.attempts[-1].error is None or self.first_byte_s is not None)
         meter = self.meter if used else Meter(0)
-        cost = catalogue[self.model].cost_usd(meter.input_tokens, meter.output_tokens) if used else None
+        tokens = (meter.input_tokens, meter.output_tokens, meter.cached_tokens)
+        cost = catalogue[self.model].cost_usd(*tokens) if used else None
         if status is Status.FAILED and not used:
             cost = 0.0  # providers do not charge for what they did not answer
         return Outcome(

@@ -16,6 +16,8 @@ class Meter:
     input_estimate: int
     _input: int | None = None
     _output: int | None = None
+    cached_tokens: int = 0
+    """Of the input, those that the provider says it had at hand."""
     _characters: int = 0
     response_id: str | None = None
 
@@ -28,6 +30,9 @@ class Meter:
         if isinstance(usage, dict):
             self._input = _count(usage.get("prompt_tokens"), self._input)
             self._output = _count(usage.get("completion_tokens"), self._output)
+            details = usage.get("prompt_tokens_details")
+            if isinstance(details, dict):
+                self.cached_tokens = _count(details.get("cached_tokens"), None) or self.cached_tokens
         if self._output is None:
             self._characters += _characters(data.get("choices"))
 

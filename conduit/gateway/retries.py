@@ -44,7 +44,9 @@ class RetryDetector:
 
     async def look(self, decision: Decision) -> None:
         """Raises LedgerError."""
-        earlier = await self._ledger.before(decision)
+        if decision.session_id is None:
+            return
+        earlier = await self._ledger.latest(decision.session_id, key_id=decision.key_id, before=decision.id)
         if earlier is not None and is_retry(decision, earlier):
             await self._settler.settle(earlier.decision.id, {"retried": True}, source="retry")
 

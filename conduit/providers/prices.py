@@ -7,6 +7,9 @@ from conduit.core.catalogue import Price
 SAMPLE_TOKENS = 1000
 """A plain request: small enough for the first of a price's tiers."""
 
+KEEPS_NOTHING = frozenset({"anthropic"})
+"""Who keeps no prompt at hand behind an endpoint that speaks OpenAI's API, whatever the price would be."""
+
 
 def list_price(provider_id: str, model_ref: str, at: datetime) -> Price | None:
     """None when the table does not know the model, or says nothing that costs: unknown is never free."""
@@ -19,10 +22,12 @@ def list_price(provider_id: str, model_ref: str, at: datetime) -> Price | None:
         return float(calculation.total_price) * 1e6 / SAMPLE_TOKENS
 
     try:
-        asked, answered = (
+        asked, answered, cached = (
             usd_per_mtok(Usage(input_tokens=SAMPLE_TOKENS)),
             usd_per_mtok(Usage(output_tokens=SAMPLE_TOKENS)),
+            usd_per_mtok(Usage(input_tokens=SAMPLE_TOKENS, cache_read_tokens=SAMPLE_TOKENS)),
         )
     except (LookupError, ValueError):
         return None
-    return Price(asked, answered) if asked + answered > 0 else None
+    kept = None if provider_id in KEEPS_NOTHING else cached
+    return Price(asked, answered, kept) if asked + answered > 0 else None

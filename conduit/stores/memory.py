@@ -77,10 +77,10 @@ class MemoryLedger:
     async def taught(self, *, key_id: str | None, model: str, since_s: float) -> float:
         return self._weight(key_id, model, since_s, {})
 
-    async def before(self, decision: Decision) -> Record | None:
-        known = self._sessions.get((decision.key_id, decision.session_id), [])
-        place = bisect_left(known, decision.id)
-        return self._record(known[place - 1]) if decision.session_id is not None and place else None
+    async def latest(self, session_id: str, *, key_id: str | None, before: str | None = None) -> Record | None:
+        known = self._sessions.get((key_id, session_id), [])
+        place = len(known) if before is None else bisect_left(known, before)
+        return self._record(known[place - 1]) if place else None
 
     async def totals(self) -> Totals:
         outcomes = self._outcomes.values()

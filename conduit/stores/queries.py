@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, and_, func, insert, select, text
 
-from conduit.core.decision import Decision, Observation, Status
+from conduit.core.decision import Observation, Status
 from conduit.core.errors import LedgerConflict
 from conduit.core.storage import ROUNDING, Cap, Entry, Record, Totals
 from conduit.stores import rows
@@ -112,15 +112,13 @@ def taught(connection: Connection, key_id: str | None, model: str, since_s: floa
     return float(connection.execute(given).scalar_one())
 
 
-def before(connection: Connection, decision: Decision) -> Record | None:
-    if decision.session_id is None:
-        return None
-    key_id = decision.key_id
+def latest(connection: Connection, session_id: str, key_id: str | None, before: str | None) -> Record | None:
     statement = _records.where(
-        decisions.c.session_id == rows.text(decision.session_id),
-        decisions.c.id < rows.text(decision.id),
+        decisions.c.session_id == rows.text(session_id),
         decisions.c.key_id.is_(None) if key_id is None else decisions.c.key_id == rows.text(key_id),
     )
+    if before is not None:
+        statement = statement.where(decisions.c.id < rows.text(before))
     return _one(connection, statement.order_by(decisions.c.id.desc()).limit(1))
 
 

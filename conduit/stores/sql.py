@@ -4,7 +4,7 @@ from asyncio import Future
 from collections.abc import Sequence
 from functools import partial
 
-from conduit.core.decision import Decision, Observation
+from conduit.core.decision import Observation
 from conduit.core.errors import ConduitError, ConfigurationError
 from conduit.core.storage import Cap, Entry, Record, Totals
 from conduit.stores import migrate, queries
@@ -57,8 +57,8 @@ class SqlLedger:
     async def taught(self, *, key_id: str | None, model: str, since_s: float) -> float:
         return await self._read(partial(queries.taught, key_id=key_id, model=model, since_s=since_s))
 
-    async def before(self, decision: Decision) -> Record | None:
-        return await self._read(partial(queries.before, decision=decision))
+    async def latest(self, session_id: str, *, key_id: str | None, before: str | None = None) -> Record | None:
+        return await self._read(partial(queries.latest, session_id=session_id, key_id=key_id, before=before))
 
     async def totals(self) -> Totals:
         return await self._read(queries.totals)

@@ -139,8 +139,9 @@ def test_a_retry_is_found_behind_the_request_and_a_restart_believes_the_same(
     config = declared(fake.base_url, {"cheap": 1.0, "dear": 100.0})
     with GatewayProcess(tmp_path, config=config, env=ENV, workers=2) as gateway:
         pairs = [(ask(gateway, prompt=PROMPT, session=f"talk-{n}"), n) for n in range(4)]
-        for _, n in pairs:
-            ask(gateway, prompt="Please: " + PROMPT, session=f"talk-{n}")
+        again = [ask(gateway, prompt="Please: " + PROMPT, session=f"talk-{n}") for _, n in pairs]
+        whys = [gateway.get(f"/v1/decisions/{name}").json["why"] for name in again]
+        assert all("the session's last" in why for why in whys), whys
         lonely = ask(gateway, prompt=PROMPT, session="another")
 
         def found() -> bool:
@@ -156,8 +157,8 @@ def test_a_retry_is_found_behind_the_request_and_a_restart_believes_the_same(
         live = settled_beliefs(gateway)
         gateway.kill9()
         gateway.start()
-        again = settled_beliefs(gateway)
+        afterwards = settled_beliefs(gateway)
         flat = [number if number is not None else -1.0 for row in live for number in row]
-        assert [number if number is not None else -1.0 for row in again for number in row] == pytest.approx(
+        assert [number if number is not None else -1.0 for row in afterwards for number in row] == pytest.approx(
             flat, rel=1e-9, abs=1e-9
         )

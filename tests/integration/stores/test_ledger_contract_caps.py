@@ -77,7 +77,7 @@ async def test_of_many_at_once_as_many_are_taken_as_fit(ledger: Ledger) -> None:
 # ------------------------------------------------------------------ sessions
 
 
-async def test_the_decision_before_is_the_last_of_its_session_and_key(ledger: Ledger) -> None:
+async def test_the_latest_is_the_last_of_its_session_and_key(ledger: Ledger) -> None:
     await ledger.append(
         decision(1),
         decision(2),
@@ -88,16 +88,17 @@ async def test_the_decision_before_is_the_last_of_its_session_and_key(ledger: Le
         decision(7),
         feedback(2),
     )
-    before = await ledger.before(decision(7))
+    session, key = decision(1).session_id, decision(1).key_id
+    assert session is not None
+    before = await ledger.latest(session, key_id=key, before=name(7))
     assert before is not None
     assert (before.decision.id, before.feedback) == (name(2), feedback(2))
-    for first in (
-        decision(1),
-        decision(3, session_id="another"),
-        decision(5, key_id=None),
-        decision(6, session_id=None),
-    ):
-        assert await ledger.before(first) is None
-    unwritten = await ledger.before(decision(99, key_id=None))
+    newest = await ledger.latest(session, key_id=key)
+    assert newest is not None
+    assert newest.decision.id == name(7)
+    for other in (("another", key), (session, None)):
+        assert await ledger.latest(other[0], key_id=other[1], before=name(3)) is None
+    assert await ledger.latest("nobody's", key_id=key) is None
+    unwritten = await ledger.latest(session, key_id=None, before=name(99))
     assert unwritten is not None
     assert unwritten.decision.id == name(5)

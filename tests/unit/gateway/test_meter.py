@@ -45,3 +45,11 @@ def test_counts_that_cannot_be_are_not_turned_into_dollars(tokens: object) -> No
     meter = Meter(7)
     meter.read({"usage": {"prompt_tokens": tokens, "completion_tokens": tokens}})
     assert not meter.measured
+
+
+def test_what_the_provider_had_at_hand_is_read_where_it_says_so() -> None:
+    meter = Meter(7)
+    meter.read({"usage": {"prompt_tokens": 2000, "prompt_tokens_details": {"cached_tokens": 1024}}})
+    assert (meter.input_tokens, meter.cached_tokens) == (2000, 1024)
+    meter.read({"usage": {"prompt_tokens_details": {"cached_tokens": "many"}}})
+    assert meter.cached_tokens == 1024

@@ -105,7 +105,7 @@ async def test_declared_models_take_the_place_of_known_ones() -> None:
     mine = Model("cheap", "openai", "gpt-5-nano")
     discovery = await found({"OPENAI_API_KEY": KEY}, mine)
     assert [model.name for model in discovery.models] == ["cheap"]
-    assert discovery.models[0].price == Price(0.05, 0.40)
+    assert discovery.models[0].price == Price(0.05, 0.40, 0.005)
 
 
 async def test_a_declared_price_wins() -> None:
@@ -134,7 +134,7 @@ async def test_a_declared_price_list_is_used() -> None:
 
 @pytest.mark.parametrize(
     ("base_url", "price"),
-    [("https://eu.api.openai.com/v1", Price(0.15, 0.60)), ("https://openai.com.example/v1", None)],
+    [("https://eu.api.openai.com/v1", Price(0.15, 0.60, 0.075)), ("https://openai.com.example/v1", None)],
 )
 async def test_somebody_elses_server_has_prices_of_its_own(base_url: str, price: Price | None) -> None:
     mine = Model("mine", "openai", "gpt-4o-mini")

@@ -13,23 +13,23 @@ AT = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def test_a_known_price() -> None:
-    assert list_price("openai", "gpt-4o-mini", AT) == Price(0.15, 0.60)
+    assert list_price("openai", "gpt-4o-mini", AT) == Price(0.15, 0.60, 0.075)
 
 
 def test_a_tiered_price_is_that_of_its_first_tier() -> None:
     price = list_price("google", "gemini-2.5-pro", AT)
-    assert price == Price(1.25, 10.0)
+    assert price == Price(1.25, 10.0, 0.125)
 
 
 def test_a_price_is_that_of_its_time() -> None:
     """o3 became cheaper on 10 June 2025."""
     before, after = (list_price("openai", "o3", datetime(2025, month, 1, tzinfo=UTC)) for month in (5, 7))
-    assert before == Price(10.0, 40.0)
-    assert after == Price(2.0, 8.0)
+    assert before == Price(10.0, 40.0, 0.5)
+    assert after == Price(2.0, 8.0, 0.5)
 
 
 def test_azure_sells_openais_models() -> None:
-    assert list_price("azure", "gpt-4o-mini", AT) == Price(0.15, 0.60)
+    assert list_price("azure", "gpt-4o-mini", AT) == Price(0.15, 0.60, 0.075)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,9 @@ def test_unknown_and_free_are_both_unknown(provider: str, model: str) -> None:
 def test_the_table_is_not_loaded_before_it_is_asked() -> None:
     code = "import sys, conduit.providers.discovery; sys.exit('genai_prices' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_who_keeps_no_prompt_at_hand_has_no_price_for_it() -> None:
+    price = list_price("anthropic", "claude-haiku-4-5", AT)
+    assert price is not None
+    assert price.cached_usd_per_mtok is None

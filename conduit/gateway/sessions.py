@@ -1,0 +1,46 @@
+"""Who answered last in a session, and what the next request would lose with somebody else."""
+
+import asyncio
+
+from conduit.core.decision import Outcome, Status
+from conduit.core.errors import LedgerError
+from conduit.core.events import Degraded
+from conduit.core.protocols import Clock, Listener
+from conduit.core.query import Incumbent, Query
+from conduit.core.storage import Ledger
+
+AT_HAND_S = 300.0
+"""For how long providers say that they keep the beginning of a conversation (most: five minutes to an hour)."""
+LEAST_TOKENS = 1024
+"""Shorter beginnings are not kept (OpenAI's and Google's documentation)."""
+PATIENCE_S = 0.25
+"""A request does not wait longer to hear of the one before it."""
+
+
+class Sessions:
+    """`stickiness` is Incumbent's."""
+
+    def __init__(self, ledger: Ledger, *, stickiness: float, clock: Clock, listener: Listener) -> None:
+        self._ledger, self._clock, self._listener = ledger, clock, listener
+        self._stickiness = stickiness
+
+    async def incumbent(self, query: Query) -> Incumbent | None:
+        """None for a single prompt, for the first of a session, after one that failed, and, which is announced, when
+        the ledger does not say."""
+        if query.session_id is None:
+            return None
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                last = await self._ledger.latest(query.session_id, key_id=query.key_id)
+        except (TimeoutError, LedgerError) as error:
+            self._listener(Degraded("sessions", type(error).__name__))
+            return None
+        if last is None or last.outcome is None or last.outcome.status is not Status.ANSWERED:
+            return None
+        return Incumbent(last.outcome.model, self._at_hand(last.outcome), self._stickiness)
+
+    def _at_hand(self, last: Outcome) -> int:
+        if self._clock.now_s() - last.time_s > AT_HAND_S:
+            return 0
+        tokens = (last.input_tokens or 0) + (last.output_tokens or 0)
+        return tokens if tokens >= LEAST_TOKENS else 0
