@@ -31,7 +31,7 @@ from conduit.api.views import (
 from conduit.assemble.conduit import Conduit
 from conduit.core.errors import InvalidRequest, NotFound
 from conduit.core.keys import COMPLETE, FEEDBACK, READ
-from conduit.core.query import Query
+from conduit.core.query import Query, estimate_tokens
 from conduit.gateway.exchange import Ask
 from conduit.gateway.meter import text_of
 from conduit.gateway.readiness import is_ready
@@ -76,9 +76,19 @@ async def _streamed(request: Request, ask: Ask) -> Response:
 
 
 async def embeddings(request: Request) -> Response:
-    data = await json_object(request)
-    answer = await _conduit(request).embeddings.embed(model_of(data), data, sent_on(request))
-    return Response(answer.body, media_type="application/json")
+    data, size = await json_object(request), len(await request.body())
+    user = data.get("user")
+    query = Query(
+        text="",
+        input_tokens=estimate_tokens(size),
+        key_id=caller_id(request),
+        key_name=caller_name(request),
+        user_id=user if isinstance(user, str) else None,
+    )
+    ask = Ask(query, data, model_of(data), sent_on(request), size, answers=False)
+    done = await _conduit(request).embeddings.embed(ask)
+    headers = outcome_headers(done.decision, done.outcome, durable=done.durable)
+    return Response(done.answer.body, headers=headers, media_type="application/json")
 
 
 async def complete(request: Request) -> Response:

@@ -10,6 +10,7 @@ from conduit.assemble.parts import (
     dollar_terms,
     door_terms,
     make_books,
+    make_embeddings,
     make_follower,
     make_judge,
     make_limiter,
@@ -27,7 +28,6 @@ from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.declare import declared
 from conduit.gateway.cashier import make_cashier
 from conduit.gateway.complete import Beside, Gateway
-from conduit.gateway.embed import Embeddings
 from conduit.gateway.fallback import Breaker
 from conduit.gateway.keyring import Keyring
 from conduit.gateway.locksmith import Locksmith
@@ -165,9 +165,7 @@ def put_together(
         ledger=ledger,
         fleet=fleet,
         gateway=gateway,
-        embeddings=Embeddings(
-            catalogue=catalogue, providers=fleet.providers, clock=clock, timeout_s=settings.upstream_timeout_s
-        ),
+        embeddings=make_embeddings(settings, fleet, ledger, cashier, clock=clock, ids=ids, listener=listener),
         settler=settler,
         follower=follower,
         books=make_books(settings, ledger, router, follower, clock=clock, listener=listener),

@@ -14,7 +14,9 @@ from conduit.core.protocols import Clock, Ids, Listener, Window
 from conduit.core.router import Router
 from conduit.core.storage import Answers, Ledger, Purse, SnapshotStore
 from conduit.gateway.books import Books
+from conduit.gateway.cashier import Cashier
 from conduit.gateway.cashier import Terms as DollarTerms
+from conduit.gateway.embed import Embeddings
 from conduit.gateway.examiner import Examiner
 from conduit.gateway.fallback import Breaker
 from conduit.gateway.follow import Follower
@@ -54,6 +56,29 @@ def make_limiter(settings: Settings, *, clock: Clock, listener: Listener, tracer
 def make_once(settings: Settings, answers: Answers, *, clock: Clock, ids: Ids, listener: Listener) -> Once:
     ttl_s, most = settings.idempotency_ttl_s, settings.idempotency_max_size
     return Once(answers, clock=clock, ids=ids, listener=listener, ttl_s=ttl_s, most=most)
+
+
+def make_embeddings(
+    settings: Settings,
+    fleet: Fleet,
+    ledger: Ledger,
+    cashier: Cashier | None,
+    *,
+    clock: Clock,
+    ids: Ids,
+    listener: Listener,
+) -> Embeddings:
+    return Embeddings(
+        catalogue=fleet.catalogue,
+        providers=fleet.providers,
+        list_price=fleet.list_price,
+        ledger=ledger,
+        cashier=cashier,
+        clock=clock,
+        ids=ids,
+        listener=listener,
+        timeout_s=settings.upstream_timeout_s,
+    )
 
 
 def make_follower(

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from conduit.bandits.policy import Vector
 
+EMBEDDINGS = "embeddings"
+"""The domain of decisions that were none: the caller named the model, and no text was looked at."""
+
 
 class Candidate(NamedTuple):
     """One model that could have been chosen, as it looked when the choice was made."""

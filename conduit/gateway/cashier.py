@@ -118,7 +118,7 @@ class Cashier:
         size = ask.size or len(ask.query.text.encode("utf-8", "replace")) + 64
         choices = ask.body.get("n")
         n = choices if isinstance(choices, int) and 1 <= choices <= MOST_CHOICES else 1
-        return model.cost_usd(size, n * self._most_tokens(ask))
+        return model.cost_usd(size, n * self._most_tokens(ask) if ask.answers else 0)
 
     def limited(self, ask: Ask, model: Model) -> Mapping[str, object]:
         """The body, with the limit on which the worst case stands where the caller gave none."""

@@ -18,7 +18,7 @@ from conduit.core.errors import (
     UpstreamError,
     UpstreamRejected,
 )
-from conduit.core.events import Decided, Degraded, Settled
+from conduit.core.events import Decided, Settled
 from conduit.core.protocols import Answer, Call, Clock, Frame, Listener, Provider
 from conduit.core.router import NOBODY, Router
 from conduit.core.storage import Ledger
@@ -31,6 +31,7 @@ from conduit.gateway.lessons import lessons_of_outcome
 from conduit.gateway.meter import Meter
 from conduit.gateway.sessions import Sessions
 from conduit.gateway.steps import Step
+from conduit.gateway.written import durable, looked_at
 
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
@@ -110,11 +111,11 @@ class Gateway:
         self._breaker.answered(exchange.model)
         exchange.meter.read(answer.data)
         outcome = self._settle(exchange, Status.ANSWERED)
-        durable, hearing = await self._durable(exchange), self._hear(exchange, ask)
+        kept, hearing = await self._durable(exchange), self._hear(exchange, ask)
         if hearing is not None:
             hearing.read(answer.data)
-        self._heard(hearing, durable=durable)
-        return Completion(answer, exchange.decision, outcome, durable)
+        self._heard(hearing, durable=kept)
+        return Completion(answer, exchange.decision, outcome, kept)
 
     async def stream(self, ask: Ask) -> Stream:
         """Returns when the first frame is there; raises what `complete` raises until then."""
@@ -238,8 +239,8 @@ class Gateway:
             yield _error_frame(error, exchange)
         finally:
             self._settle(exchange, status)
-        durable = await self._durable(exchange)
-        self._heard(hearing, durable=durable and status is Status.ANSWERED)
+        kept = await self._durable(exchange)
+        self._heard(hearing, durable=kept and status is Status.ANSWERED)
         yield DONE
 
     def _hear(self, exchange: Exchange, ask: Ask) -> Hearing | None:
@@ -254,7 +255,7 @@ class Gateway:
         """Queue what became of it, and what that teaches, behind the decision."""
         outcome = exchange.outcome(status, self._router.catalogue)
         exchange.settled = self._ledger.append(outcome, *lessons_of_outcome(exchange.decision, outcome))
-        exchange.settled.add_done_callback(_looked_at)
+        exchange.settled.add_done_callback(looked_at)
         if self._cashier is not None:
             exchange.paid = self._cashier.pay(exchange.hold, exchange.key_name, outcome.cost_usd)
         self._listener(Settled(exchange.decision, outcome, away_s=exchange.away_s))
@@ -264,20 +265,7 @@ class Gateway:
         """Wait for the ledger. The outcome is part of the promise: feedback may come at once, to another worker."""
         if exchange.paid is not None:
             await exchange.paid
-        try:
-            await exchange.recorded
-            if exchange.settled is not None:
-                await exchange.settled
-        except LedgerError as error:
-            self._listener(Degraded("ledger", type(error).__name__))
-            return False
-        return True
-
-
-def _looked_at(written: Future[None]) -> None:
-    """Nobody may be left to wait for it; the writer itself announces what it loses."""
-    if not written.cancelled():
-        written.exception()
+        return await durable(exchange.recorded, exchange.settled, listener=self._listener)
 
 
 def _for_money(removed: Mapping[str, str], unaffordable: Mapping[str, str]) -> bool:

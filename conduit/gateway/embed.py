@@ -1,40 +1,107 @@
-"""Embeddings: passed through. Vectors of two models cannot be compared: nobody chooses here, and nothing is learned."""
+"""Embeddings: passed through, paid for and recorded. Vectors of two models cannot be compared: nobody chooses here, and
+nothing is learned."""
 
-from collections.abc import Mapping
+import re
+from asyncio import CancelledError, Future
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
-from conduit.core.catalogue import AUTO, Catalogue, Model
-from conduit.core.errors import InvalidRequest, NotFound, UpstreamError
-from conduit.core.protocols import Answer, Call, Clock, Provider
+import numpy as np
+
+from conduit.core.budget import Hold
+from conduit.core.catalogue import AUTO, Catalogue, Model, Price
+from conduit.core.decision import EMBEDDINGS, Attempt, Candidate, Decision, Outcome, Status
+from conduit.core.errors import (
+    AllModelsFailed,
+    InvalidRequest,
+    NoEligibleModel,
+    NotFound,
+    UpstreamError,
+    UpstreamRejected,
+)
+from conduit.core.events import Decided, Settled
+from conduit.core.protocols import Answer, Call, Clock, Ids, Listener, Provider
+from conduit.core.storage import Ledger
+from conduit.gateway.cashier import Cashier
+from conduit.gateway.complete import Completion
+from conduit.gateway.exchange import Ask
 from conduit.gateway.fallback import Breaker, first_answer
+from conduit.gateway.meter import Meter
+from conduit.gateway.written import durable, looked_at
+
+NAME = re.compile(r"[!-~]{1,200}")
+"""As of the catalogue: it goes into headers."""
+
+
+@dataclass(slots=True)
+class Embedding:
+    """One request while it runs."""
+
+    ask: Ask
+    model: Model
+    decision: Decision
+    started_s: float
+    meter: Meter
+    hold: Hold | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    recorded: Future[None] | None = None
+    """Done when it is in the ledger."""
+    paid: Future[None] | None = None
+    """Done when what it did cost is in the purse."""
 
 
 class Embeddings:
     """Asks the one model that the caller names: of the catalogue; else `provider/model`; else any, of the one provider
-    that there is."""
+    that there is. `list_price` tells what such a one costs, by its provider and its name there."""
 
     def __init__(
-        self, *, catalogue: Catalogue, providers: Mapping[str, Provider], clock: Clock, timeout_s: float = 60.0
+        self,
+        *,
+        catalogue: Catalogue,
+        providers: Mapping[str, Provider],
+        list_price: Callable[[str, str], Price | None],
+        ledger: Ledger,
+        cashier: Cashier | None,
+        clock: Clock,
+        ids: Ids,
+        listener: Listener,
+        timeout_s: float = 60.0,
     ) -> None:
-        self._catalogue, self._providers, self._clock, self._timeout_s = catalogue, providers, clock, timeout_s
+        self._catalogue, self._providers, self._list_price = catalogue, providers, list_price
+        self._ledger, self._cashier, self._ids, self._listener = ledger, cashier, ids, listener
+        self._clock, self._timeout_s = clock, timeout_s
         self._breaker = Breaker(clock)
 
-    async def embed(self, name: str, body: Mapping[str, object], headers: Mapping[str, str]) -> Answer:
-        """Raises InvalidRequest, NotFound, AllModelsFailed, UpstreamRejected."""
-        model = self._named(name)
+    async def embed(self, ask: Ask) -> Completion:
+        """Raises InvalidRequest, NotFound, AllModelsFailed, UpstreamRejected; NoEligibleModel and BudgetExceeded where
+        a cap leaves too little.
 
-        async def ask(_: str) -> Answer:
-            try:
-                return await self._providers[model.provider].embed(Call(model, body, self._timeout_s, headers))
-            except UpstreamError as error:
-                if error.status != HTTPStatus.NOT_FOUND or name in self._catalogue:
-                    raise
-                self._breaker.answered(name)  # nothing is kept of names that callers make up
-                raise NotFound("model", name, param="model") from None
+        It is on record when the answer is there, and not before: a name that its provider does not know leaves nothing.
+        """
+        model = self._named(ask.model or "")
+        decision = self._decision(ask, model)
+        run = Embedding(ask, model, decision, self._clock.elapsed_s(), Meter(decision.input_tokens, _output=0))
+        run.hold = await self._held(ask, model)
+        try:
+            answer = await self._answer(run)
+        except NotFound:
+            if run.hold is not None and self._cashier is not None:
+                await self._cashier.settle(run.hold, 0.0)
+            raise
+        except (AllModelsFailed, UpstreamRejected) as error:
+            if isinstance(error, AllModelsFailed):
+                error.decision_id = decision.id
+            await self._settled(run, Status.FAILED)
+            raise
+        except CancelledError:  # the call may have cost money, so it is on record
+            self._settle(run, Status.CANCELLED)
+            raise
+        run.meter.read(answer.data)
+        outcome, kept = await self._settled(run, Status.ANSWERED)
+        return Completion(answer, decision, outcome, kept)
 
-        answer = await first_answer([model.name], ask, attempts=[], breaker=self._breaker, clock=self._clock)
-        self._breaker.answered(model.name)
-        return answer
+    # -------------------------------------------------------------- before the call
 
     def _named(self, name: str) -> Model:
         if name == AUTO:
@@ -44,8 +111,95 @@ class Embeddings:
         if name in self._catalogue:
             return self._catalogue[name]
         provider, _, upstream = name.partition("/")
-        if upstream and provider in self._providers:
-            return Model(name, provider, upstream)
-        if len(self._providers) == 1:
-            return Model(name, next(iter(self._providers)))
+        if NAME.fullmatch(name) and upstream and provider in self._providers:
+            return self._priced(Model(name, provider, upstream))
+        if NAME.fullmatch(name) and len(self._providers) == 1:
+            return self._priced(Model(name, next(iter(self._providers))))
         raise NotFound("model", name, param="model")
+
+    def _priced(self, model: Model) -> Model:
+        return replace(model, price=self._list_price(model.provider, model.upstream_name))
+
+    def _decision(self, ask: Ask, model: Model) -> Decision:
+        query = ask.query
+        expected_usd = model.cost_usd(query.estimated_input_tokens, 0)
+        return Decision(
+            id=self._ids.new("dec"),
+            time_s=self._clock.now_s(),
+            model=model.name,
+            propensity=1.0,
+            candidates=(Candidate(model.name, 1.0, 0.0, 0.0, 0.0, expected_usd, None),),
+            removed={},
+            why="the caller named it",
+            policy="none",
+            routed=False,
+            context=np.zeros(0),
+            features="none",
+            domain=EMBEDDINGS,
+            input_tokens=query.estimated_input_tokens,
+            key_id=query.key_id,
+            user_id=query.user_id,
+        )
+
+    async def _held(self, ask: Ask, model: Model) -> Hold | None:
+        """Of what it may cost at most, where anybody who pays is capped."""
+        if self._cashier is None:
+            return None
+        if model.price is None:
+            unpayable = await self._cashier.unaffordable(ask, [model])
+            if unpayable:
+                raise NoEligibleModel(unpayable)
+        return await self._cashier.hold(ask, model)
+
+    async def _answer(self, run: Embedding) -> Answer:
+        model, name = run.model, run.model.name
+
+        async def ask(_: str) -> Answer:
+            call = Call(model, run.ask.body, self._timeout_s, run.ask.headers)
+            try:
+                return await self._providers[model.provider].embed(call)
+            except UpstreamError as error:
+                if error.status != HTTPStatus.NOT_FOUND or name in self._catalogue:
+                    raise
+                self._breaker.answered(name)  # nothing is kept of names that callers make up
+                raise NotFound("model", name, param="model") from None
+
+        answer = await first_answer([name], ask, attempts=run.attempts, breaker=self._breaker, clock=self._clock)
+        self._breaker.answered(name)
+        return answer
+
+    # -------------------------------------------------------------- after it
+
+    async def _settled(self, run: Embedding, status: Status) -> tuple[Outcome, bool]:
+        """When it is written; and whether it could be."""
+        outcome = self._settle(run, status)
+        if run.paid is not None:
+            await run.paid
+        return outcome, await durable(run.recorded, listener=self._listener)
+
+    def _settle(self, run: Embedding, status: Status) -> Outcome:
+        outcome = self._outcome(run, status)
+        run.recorded = self._ledger.append(run.decision, outcome)
+        run.recorded.add_done_callback(looked_at)
+        if self._cashier is not None:
+            run.paid = self._cashier.pay(run.hold, run.ask.query.key_name, outcome.cost_usd)
+        self._listener(Decided(run.decision))
+        self._listener(Settled(run.decision, outcome, away_s=outcome.latency_s))
+        return outcome
+
+    def _outcome(self, run: Embedding, status: Status) -> Outcome:
+        """Who did not answer is not charged for; of who was given up nobody knows."""
+        answered, meter = status is Status.ANSWERED, run.meter
+        cost_usd = run.model.cost_usd(meter.input_tokens, 0) if answered else None
+        return Outcome(
+            decision_id=run.decision.id,
+            time_s=self._clock.now_s(),
+            model=run.model.name,
+            status=status,
+            attempts=tuple(run.attempts),
+            input_tokens=meter.input_tokens if answered else None,
+            output_tokens=0 if answered else None,
+            measured=meter.measured,
+            cost_usd=0.0 if status is Status.FAILED else cost_usd,
+            latency_s=self._clock.elapsed_s() - run.started_s,
+        )

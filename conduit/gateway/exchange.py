@@ -25,6 +25,8 @@ class Ask:
     """To be sent on."""
     size: int = 0
     """Bytes of the body as it came: no prompt has more tokens than bytes. 0: what `query.text` has."""
+    answers: bool = True
+    """Whether tokens come out: embeddings have none."""
 
 
 @dataclass(slots=True)

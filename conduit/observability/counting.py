@@ -23,11 +23,13 @@ from conduit.core.events import (
 )
 from conduit.core.protocols import Clock
 from conduit.observability import metrics as m
-from conduit.observability.names import CHAT
+from conduit.observability.names import CHAT, EMBEDDINGS
 from conduit.observability.samples import Samples
 
 NOBODY = "none"
 """The key of who has none."""
+Call = tuple[str, str, str]
+"""Operation, provider and model."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -89,10 +91,11 @@ class CountingListener:
     def _decided(self, event: Decided) -> None:
         decision, samples = event.decision, self._samples
         routed = "true" if decision.routed else "false"
-        samples.add(m.DECISIONS, (decision.model, decision.domain, routed))
-        samples.put(m.PRICE, (), decision.shadow_price)
+        model = self._label(decision.model, decision.domain, priced=decision.chosen.cost_usd is not None)
+        samples.add(m.DECISIONS, (model, decision.domain, routed))
         if not decision.routed:
             return
+        samples.put(m.PRICE, (), decision.shadow_price)
         samples.observe(m.CONFIDENCE, (decision.model,), decision.propensity)
         if decision.candidates[0].model != decision.model:
             samples.add(m.EXPLORED)
@@ -112,44 +115,51 @@ class CountingListener:
     # -------------------------------------------------------------- answers
 
     def _settled(self, event: Settled) -> None:
-        outcome = event.outcome
-        self._samples.add(m.OUTCOMES, (outcome.model, outcome.status, event.decision.key_id or NOBODY))
+        decision, outcome = event.decision, event.outcome
+        model = self._label(outcome.model, decision.domain, priced=outcome.cost_usd is not None)
+        operation = EMBEDDINGS if decision.domain == EMBEDDINGS else CHAT
+        call = operation, self._providers.get(outcome.model, m.OTHER), model
+        self._samples.add(m.OUTCOMES, (model, outcome.status, decision.key_id or NOBODY))
         for attempt in outcome.attempts:
-            self._attempt(attempt)
-        if outcome.status is Status.ANSWERED and outcome.model != event.decision.model:
-            self._samples.add(m.FALLBACKS, (event.decision.model,))
+            self._attempt(attempt, call if attempt.model == outcome.model else self._call_of(attempt.model))
+        if outcome.status is Status.ANSWERED and outcome.model != decision.model:
+            self._samples.add(m.FALLBACKS, (decision.model,))
         if outcome.output_tokens is not None:
-            self._used(event.decision, outcome)
+            self._used(decision, outcome, call)
         if outcome.status is Status.ANSWERED:
-            self._answered(outcome)
+            self._answered(outcome, call)
 
-    def _attempt(self, attempt: Attempt) -> None:
-        labels = (*self._call_of(attempt.model), attempt.error or "")
-        self._samples.observe(m.OPERATION_DURATION, labels, attempt.latency_s)
+    def _attempt(self, attempt: Attempt, call: Call) -> None:
+        self._samples.observe(m.OPERATION_DURATION, (*call, attempt.error or ""), attempt.latency_s)
         if attempt.error is not None:
-            self._samples.add(m.FAILED_ATTEMPTS, (attempt.model, attempt.error))
+            self._samples.add(m.FAILED_ATTEMPTS, (call[-1], attempt.error))
 
-    def _used(self, decision: Decision, outcome: Outcome) -> None:
-        samples, model, key = self._samples, outcome.model, decision.key_id or NOBODY
+    def _used(self, decision: Decision, outcome: Outcome, call: Call) -> None:
+        samples, model, key = self._samples, call[-1], decision.key_id or NOBODY
         for kind, count in (("input", outcome.input_tokens or 0), ("output", outcome.output_tokens or 0)):
             samples.add(m.TOKENS_USED, (model, key, kind), count)
-            samples.observe(m.TOKEN_USAGE, (*self._call_of(model), kind), count)
+            samples.observe(m.TOKEN_USAGE, (*call, kind), count)
         if outcome.cost_usd is None:
             samples.add(m.UNPRICED, (model,))
         else:
             samples.add(m.SPENT, (model, key), outcome.cost_usd)
             samples.observe(m.ROUTING_COST, (model,), outcome.cost_usd)
 
-    def _answered(self, outcome: Outcome) -> None:
-        samples, label = self._samples, self._call_of(outcome.model)
-        samples.observe(m.ROUTING_LATENCY, (outcome.model,), outcome.latency_s * 1e3)
+    def _answered(self, outcome: Outcome, call: Call) -> None:
+        samples = self._samples
+        samples.observe(m.ROUTING_LATENCY, (call[-1],), outcome.latency_s * 1e3)
         total_s = outcome.latency_s + sum(a.latency_s for a in outcome.attempts[:-1])
-        samples.observe(m.SERVER_DURATION, label, total_s)
+        samples.observe(m.SERVER_DURATION, call, total_s)
         if outcome.first_byte_s is not None:
-            samples.observe(m.FIRST_TOKEN, label, outcome.first_byte_s)
+            samples.observe(m.FIRST_TOKEN, call, outcome.first_byte_s)
 
-    def _call_of(self, model: str) -> tuple[str, str, str]:
+    def _call_of(self, model: str) -> Call:
         return CHAT, self._providers.get(model, m.OTHER), model
+
+    def _label(self, model: str, domain: str, *, priced: bool) -> str:
+        """Names of embeddings' models that neither the catalogue nor a price list knows are callers' own text."""
+        made_up = domain == EMBEDDINGS and not priced and model not in self._providers
+        return m.OTHER if made_up else model
 
     # -------------------------------------------------------------- learning
 

@@ -1,19 +1,25 @@
 """Every provider that will be asked, with the catalogue of what they offer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
-from conduit.core.catalogue import Catalogue
+from conduit.core.catalogue import Catalogue, Price
 from conduit.core.errors import ConfigurationError
 from conduit.core.protocols import Provider
 from conduit.providers.discovery import Declared, ProviderSpec, discover
 from conduit.providers.openai import OpenAIProvider
+from conduit.providers.prices import list_price
 from conduit.providers.sandbox import SandboxProvider, sandbox_models
 from conduit.providers.session import SharedSession
 
 SANDBOX = "sandbox"
+
+
+def unpriced(_provider: str, _model: str) -> None:
+    """Nobody's prices are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,8 @@ class Fleet:
     """Servers that did not say which models they have -> why."""
     session: SharedSession
     """Of all providers; to be closed after them."""
+    list_price: Callable[[str, str], Price | None] = unpriced
+    """Of a provider's model, by the provider's name for it; None where it is not known."""
 
 
 async def gather_fleet(
@@ -38,7 +46,8 @@ async def gather_fleet(
 
     Raises ConfigurationError when that leaves no model at all.
     """
-    found = await discover(environ, declared, at=datetime.fromtimestamp(now_s(), UTC))
+    at = datetime.fromtimestamp(now_s(), UTC)
+    found = await discover(environ, declared, at=at)
     session = SharedSession()
     providers: dict[str, Provider] = {spec.name: _provider(spec, session) for spec in found.providers}
     models = list(found.models)
@@ -48,7 +57,18 @@ async def gather_fleet(
     if not models:
         silent = "".join(f"; {name} did not list its models ({why})" for name, why in found.silent.items())
         raise ConfigurationError(f"no model is configured{silent}. Set OPENAI_API_KEY or another, or SANDBOX=on")
-    return Fleet(Catalogue(models), providers, found.silent, session)
+    return Fleet(Catalogue(models), providers, found.silent, session, _list_prices(found.providers, at))
+
+
+def _list_prices(specs: Iterable[ProviderSpec], at: datetime) -> Callable[[str, str], Price | None]:
+    sellers = {spec.name: spec.prices for spec in specs if spec.prices is not None}
+
+    @lru_cache(maxsize=256)
+    def price(provider: str, model: str) -> Price | None:
+        seller = sellers.get(provider)
+        return None if seller is None else list_price(seller, model, at)
+
+    return price
 
 
 def _provider(spec: ProviderSpec, session: SharedSession) -> Provider:

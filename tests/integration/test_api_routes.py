@@ -236,8 +236,12 @@ def test_embeddings_come_from_the_model_that_is_named(
     client: OpenAI, fake: FakeUpstream, name: str, upstream: str
 ) -> None:
     """Of the catalogue, of a provider, or of the only provider that there is."""
-    answer = client.embeddings.create(model=name, input=["one", "two"], encoding_format="float", dimensions=8)
-    assert answer.data[0].embedding
+    raw = client.embeddings.with_raw_response.create(
+        model=name, input=["one", "two"], encoding_format="float", dimensions=8
+    )
+    assert raw.parse().data[0].embedding
+    decision = client.get(f"/decisions/{raw.headers['x-conduit-decision']}", cast_to=dict[str, Any])
+    assert (decision["model"], decision["domain"], decision["outcome"]["input_tokens"]) == (name, "embeddings", 2)
     (request,) = fake.requests
     assert request.path.endswith("/embeddings")
     assert request.json["model"] == upstream
