@@ -67,6 +67,14 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class LimitReached(ConduitError):
+    """What the request may take does not fit any more; `problem` is what the caller is told."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
 CLOSE = {"connection": "close"}
 """The rest of the body was not read, and would be taken for the next request."""
 INTERNAL_ERROR = Problem(500, "internal_error", "something went wrong on our side; the request id finds it in the log")
@@ -80,11 +88,10 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case InvalidRequest():
             problem = Problem(error.status, "invalid_request", str(error), error.param)
-        case RequestTooLarge():
-            sizes = {"max_size": error.max_size, "actual_size": error.actual_size}
-            problem = Problem(error.status, error.code, str(error), more=sizes, headers=CLOSE)
+        case LimitReached():
+            problem = error.problem
         case Refused():
-            problem = Problem(error.status, error.code, str(error), headers=CLOSE)
+            problem = _not_taken(error)
         case NotFound() | IdempotencyConflict() | StillRunning():
             problem = _of_a_name(error)
         case NoEligibleModel() | BudgetExceeded():
@@ -103,6 +110,13 @@ def problem_of(error: Exception) -> Problem:
         case _:
             problem = INTERNAL_ERROR
     return problem
+
+
+def _not_taken(error: Refused) -> Problem:
+    sizes: dict[str, int] = {}
+    if isinstance(error, RequestTooLarge):
+        sizes = {"max_size": error.max_size, "actual_size": error.actual_size}
+    return Problem(error.status, error.code, str(error), more=sizes, headers=CLOSE)
 
 
 def _nobody_left(error: NoEligibleModel | BudgetExceeded) -> Problem:

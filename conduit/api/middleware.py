@@ -69,6 +69,7 @@ def middleware(
                 settings.api_token_limit or None,
                 settings.api_concurrent_limit or None,
             ),
+            unsaid_tokens=settings.api_token_hold,
             trusted=parsed_networks(settings.trusted_proxies),
             ids=ids,
         ),

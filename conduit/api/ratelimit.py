@@ -5,7 +5,7 @@ from math import ceil
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from conduit.api.envelope import Problem, problem_of, refuse
+from conduit.api.envelope import LimitReached, Problem, problem_of, refuse
 from conduit.api.paths import is_preflight, is_probe
 from conduit.api.peer import peer_of
 from conduit.core.admission import Admission, within
@@ -13,11 +13,14 @@ from conduit.core.errors import WindowUnavailable
 from conduit.core.keys import Key, Limits
 from conduit.core.networks import Network
 from conduit.core.protocols import Ids
-from conduit.gateway.limiter import Limiter
+from conduit.gateway.exchange import Ask
+from conduit.gateway.limiter import Entry, Limiter
 
+Headers = list[tuple[bytes, bytes]]
+DEGRADED = (b"x-conduit-degraded", b"ratelimit")
 TOO_MUCH = {
     "requests": "{current} requests within a minute, {limit} are allowed",
-    "tokens": "{current} tokens within a minute, {limit} are allowed",
+    "tokens": "{current} tokens within a minute are taken or set aside, {limit} are allowed",
     "concurrent": "{current} requests are running, {limit} may at once",
 }
 
@@ -25,11 +28,14 @@ TOO_MUCH = {
 class RateLimit:
     """Lets through whom the limiter lets in, once; tells it when they are done. Probes and preflights are not counted.
 
-    `usual` is what holds where a key says nothing.
+    `usual` is what holds where a key says nothing; `unsaid_tokens` what is set aside for an answer of any length.
     """
 
-    def __init__(self, app: ASGIApp, *, usual: Limits, trusted: Sequence[Network], ids: Ids) -> None:
+    def __init__(
+        self, app: ASGIApp, *, usual: Limits, trusted: Sequence[Network], ids: Ids, unsaid_tokens: int
+    ) -> None:
         self._app, self._usual, self._trusted, self._ids = app, usual, trusted, ids
+        self._unsaid_tokens = unsaid_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key: Key | None = scope.get("conduit.key")
@@ -45,15 +51,45 @@ class RateLimit:
         except WindowUnavailable as error:
             await refuse(problem_of(error), scope, receive, send)
             return
-        send = _with_headers(send, entry.admission, limits, degraded=entry.degraded)
+        headers = _headers(entry, limits)
+        send = _with(send, headers)
         if entry.admission.refused:
             await refuse(too_many(entry.admission), scope, receive, send)
             return
+        if limits.tokens_per_minute is not None:
+            most = limits.tokens_per_minute
+            scope["conduit.allotment"] = Allotment(limiter, caller, visit, most, headers, unsaid=self._unsaid_tokens)
         try:
             await self._app(scope, receive, send)
         finally:
             if limits.concurrent is not None or limits.tokens_per_minute is not None:
                 await limiter.leave(caller, visit, _tokens(scope))
+
+
+class Allotment:
+    """The tokens of one visit, for whoever has read what it asks for."""
+
+    def __init__(self, limiter: Limiter, caller: str, visit: str, most: int, headers: Headers, *, unsaid: int) -> None:
+        self._limiter, self._caller, self._visit, self._most = limiter, caller, visit, most
+        self._headers, self._unsaid = headers, unsaid
+
+    async def set_aside(self, ask: Ask) -> None:
+        """What it may take, before the call; what it took is put in its place when the visit ends. One that may take
+        more than the whole limit fits into a minute in which there is no other. Raises LimitReached, and
+        WindowUnavailable where limits fail closed."""
+        tokens = min(ask.tokens(unsaid=self._unsaid), self._most)
+        entry = await self._limiter.hold(self._caller, self._visit, tokens, self._most)
+        if entry.degraded and DEGRADED not in self._headers:
+            self._headers.append(DEGRADED)
+        if entry.admission.refused:
+            raise LimitReached(too_many(entry.admission))
+
+
+async def set_aside(scope: Scope, ask: Ask) -> None:
+    """Where the caller has a limit of tokens: see Allotment."""
+    allotment: Allotment | None = scope.get("conduit.allotment")
+    if allotment is not None:
+        await allotment.set_aside(ask)
 
 
 def too_many(admission: Admission) -> Problem:
@@ -68,21 +104,27 @@ def too_many(admission: Admission) -> Problem:
     )
 
 
-def _with_headers(send: Send, admission: Admission, limits: Limits, *, degraded: bool) -> Send:
-    """Says how many requests are left, of which limit, and when there are more."""
-    added: list[tuple[bytes, bytes]] = [(b"x-conduit-degraded", b"ratelimit")] if degraded else []
+def _headers(entry: Entry, limits: Limits) -> Headers:
+    """How many requests are left, of which limit, and when there are more."""
+    admission = entry.admission
+    headers = [DEGRADED] if entry.degraded else []
     limit = admission.limit if admission.refused else limits.requests_per_minute
     if limit is not None:
         reset_s = ceil(admission.now_s + admission.wait_s)
-        added += [
+        headers += [
             (b"x-ratelimit-limit", b"%d" % limit),
             (b"x-ratelimit-remaining", b"%d" % admission.remaining),
             (b"x-ratelimit-reset", b"%d" % reset_s),
         ]
+    return headers
+
+
+def _with(send: Send, headers: Headers) -> Send:
+    """Those that there are when the answer begins."""
 
     async def saying(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"].extend(added)
+            message["headers"].extend(headers)
         await send(message)
 
     return saying

@@ -13,6 +13,7 @@ from conduit.api.envelope import json_response
 from conduit.api.key_routes import KEY_ROUTES
 from conduit.api.once import AnswerStream, once
 from conduit.api.openapi import openapi
+from conduit.api.ratelimit import set_aside
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
 from conduit.api.scopes import caller_id, caller_name, needs, owner
 from conduit.api.views import (
@@ -62,6 +63,7 @@ async def chat(request: Request) -> Response:
         key_name=caller_name(request),
         size=len(await request.body()),
     )
+    await set_aside(request.scope, ask)
     if stream:
         return await _streamed(request, ask)
     done = await conduit.gateway.complete(ask)
@@ -86,6 +88,7 @@ async def embeddings(request: Request) -> Response:
         user_id=user if isinstance(user, str) else None,
     )
     ask = Ask(query, data, model_of(data), sent_on(request), size, answers=False)
+    await set_aside(request.scope, ask)
     done = await _conduit(request).embeddings.embed(ask)
     headers = outcome_headers(done.decision, done.outcome, durable=done.durable)
     return Response(done.answer.body, headers=headers, media_type="application/json")
@@ -99,7 +102,9 @@ async def complete(request: Request) -> Response:
     if wanted.result_type == "json":
         body["response_format"] = {"type": "json_object"}
         needs = frozenset({"json"})
-    done = await conduit.gateway.complete(Ask(_query(wanted, request, needs), body, headers=sent_on(request)))
+    ask = Ask(_query(wanted, request, needs), body, headers=sent_on(request))
+    await set_aside(request.scope, ask)
+    done = await conduit.gateway.complete(ask)
     view = complete_view(
         done.decision, done.outcome, content=text_of(done.answer.data), query_id=request.scope["conduit.request_id"]
     )

@@ -49,6 +49,12 @@ class Settings(BaseModel):
     api_token_limit: int = Field(
         0, ge=0, le=2**31 - 1, description="Tokens within a minute of one caller, in and out; 0 counts none."
     )
+    api_token_hold: int = Field(
+        1024,
+        gt=0,
+        le=10**9,
+        description="Under a limit of tokens, what is set aside for an answer whose request names no `max_tokens`.",
+    )
     api_concurrent_limit: int = Field(
         0, ge=0, le=2**31 - 1, description="Requests of one caller that may run at once; 0 counts none."
     )

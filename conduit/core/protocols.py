@@ -116,8 +116,13 @@ class Window(Protocol):
         """Lets one more request in, or refuses it without a trace. `visit` is its name, unique over all processes."""
         ...
 
+    async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Admission:
+        """Sets aside `tokens`, if they fit under the `limit` with all that was taken and set aside within the window;
+        else refuses, without a trace. They count until the request leaves, and no longer than the window."""
+        ...
+
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
-        """The request has ended, and took so many tokens."""
+        """The request has ended, and took so many tokens, in the place of those that were set aside."""
         ...
 
     async def close(self) -> None: ...

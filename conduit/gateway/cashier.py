@@ -18,8 +18,6 @@ NEWER = frozenset({"openai", "azure"})
 """Providers whose reasoning models take only the first of LIMITS; all others know the second."""
 LONGEST_S = 3600.0
 """No call lasts longer: a hold that nobody settled by then is forgotten, and expires."""
-MOST_CHOICES = 128
-"""More than any provider gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +114,7 @@ class Cashier:
     def worst_usd(self, ask: Ask, model: Model) -> float | None:
         """None where the price is not known."""
         size = ask.size or len(ask.query.text.encode("utf-8", "replace")) + 64
-        choices = ask.body.get("n")
-        n = choices if isinstance(choices, int) and 1 <= choices <= MOST_CHOICES else 1
-        return model.cost_usd(size, n * self._most_tokens(ask) if ask.answers else 0)
+        return model.cost_usd(size, ask.choices * self._most_tokens(ask) if ask.answers else 0)
 
     def limited(self, ask: Ask, model: Model) -> Mapping[str, object]:
         """The body, with the limit on which the worst case stands where the caller gave none."""

@@ -8,8 +8,11 @@ from conduit.core.budget import Hold
 from conduit.core.catalogue import Catalogue
 from conduit.core.decision import Attempt, Decision, Outcome, Status
 from conduit.core.protocols import Clock
-from conduit.core.query import Query
+from conduit.core.query import Query, estimate_tokens
 from conduit.gateway.meter import Meter
+
+MOST_CHOICES = 128
+"""More than any provider gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,20 @@ class Ask:
     """Bytes of the body as it came: no prompt has more tokens than bytes. 0: what `query.text` has."""
     answers: bool = True
     """Whether tokens come out: embeddings have none."""
+
+    @property
+    def choices(self) -> int:
+        """How many answers are asked for."""
+        n = self.body.get("n")
+        return n if isinstance(n, int) and 1 <= n <= MOST_CHOICES else 1
+
+    def tokens(self, *, unsaid: int) -> int:
+        """In and out, roughly: `unsaid` for each answer whose limit the caller does not say. Images weigh what their
+        bytes do not tell, and are left out."""
+        query = self.query
+        asked = 0 if "vision" in query.requirements.needs else estimate_tokens(self.size)
+        most = (query.max_output_tokens or unsaid) * self.choices if self.answers else 0
+        return max(asked, query.estimated_input_tokens) + most
 
 
 @dataclass(slots=True)

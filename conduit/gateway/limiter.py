@@ -1,5 +1,6 @@
 """Limits go on when what is shared does not answer: then each process counts for itself, and says so."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from conduit.core.admission import Admission
@@ -46,21 +47,32 @@ class Limiter:
 
     async def enter(self, caller: str, visit: str, limits: Limits) -> Entry:
         """Raises WindowUnavailable, where it fails closed."""
+        entry = await self._first(lambda window: window.enter(caller, visit, limits))
+        if self._shared is not None and not entry.degraded and entry.admission.refused in {"", "requests"}:
+            self._local.heard(caller, entry.admission.current)
+        return entry
+
+    async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Entry:
+        """Raises WindowUnavailable, where it fails closed."""
+        entry = await self._first(lambda window: window.hold(caller, visit, tokens, limit))
+        if self._shared is not None and not entry.degraded and not entry.admission.refused:
+            await self._local.hold(caller, visit, tokens, limit)
+        return entry
+
+    async def _first(self, question: Callable[[Window], Awaitable[Admission]]) -> Entry:
         if self._shared is None:
-            return Entry(await self._local.enter(caller, visit, limits), degraded=False)
+            return Entry(await question(self._local), degraded=False)
         if self._may_ask():
             try:
-                admission = await self._shared.enter(caller, visit, limits)
+                admission = await question(self._shared)
             except WindowUnavailable as error:
                 self._rest(error)
             else:
                 self._resting_until_s = None
-                if admission.refused in {"", "requests"}:
-                    self._local.heard(caller, admission.current)
                 return Entry(admission, degraded=False)
         if self.fails_closed:
             raise WindowUnavailable("the shared limits cannot be reached")
-        return Entry(await self._local.enter(caller, visit, limits), degraded=True)
+        return Entry(await question(self._local), degraded=True)
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
         """Never raises: the answer is out, and a lease that is not given back runs out."""

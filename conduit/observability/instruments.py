@@ -178,4 +178,4 @@ def traced_store(inner: T, tracer: Tracer, *, system: str, methods: frozenset[st
 
 def traced_scripts(inner: T, tracer: Tracer) -> T:
     """A window whose methods are scripts that Redis runs."""
-    return cast("T", _Traced(inner, tracer, "redis", frozenset({"enter", "leave"}), "EVALSHA"))
+    return cast("T", _Traced(inner, tracer, "redis", frozenset({"enter", "hold", "leave"}), "EVALSHA"))

@@ -59,7 +59,7 @@ class Script:
         return sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-ENTER, LEAVE = Script.named("enter.lua"), Script.named("leave.lua")
+ENTER, HOLD, LEAVE = Script.named("enter.lua"), Script.named("hold.lua"), Script.named("leave.lua")
 
 
 class Exchange:
@@ -67,7 +67,7 @@ class Exchange:
 
     def __init__(self, redis: Redis, *, patience_s: float = PATIENCE_S) -> None:
         self._redis, self._patience_s = redis, patience_s
-        self._digests = {script: script.digest for script in (ENTER, LEAVE)}
+        self._digests = {script: script.digest for script in (ENTER, HOLD, LEAVE)}
         self._waiting: list[tuple[Sequence[Any], asyncio.Future[Any]]] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -151,6 +151,8 @@ class RedisWindow:
     ) -> None:
         self._exchange = Exchange(redis, patience_s=patience_s)
         self._window_ms, self._lease_ms = int(window_s * 1e3), int(lease_s * 1e3)
+        self._held: dict[str, tuple[int, int]] = {}
+        """Visit -> the server's second in which it set tokens aside, and how many; the oldest first."""
 
     async def open(self) -> None:
         await self._exchange.open()
@@ -158,15 +160,34 @@ class RedisWindow:
     async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
         bounds = (limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent)
         arguments = [visit, self._window_ms, self._lease_ms, *(-1 if bound is None else bound for bound in bounds)]
-        answer = await self._exchange.run(ENTER, _keys(caller), arguments)
-        refused, limit, current, wait_ms, now_ms = answer
-        return Admission(refused.decode(), None if limit < 0 else limit, current, wait_ms / 1e3, now_ms / 1e3)
+        return _admission(await self._exchange.run(ENTER, _keys(caller), arguments))
+
+    async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Admission:
+        answer = await self._exchange.run(HOLD, _keys(caller)[1:2], [self._window_ms, limit, tokens])
+        admission = _admission(answer)
+        if not admission.refused:
+            self._forget(admission.now_s)
+            self._held[visit] = int(admission.now_s), tokens
+        return admission
+
+    def _forget(self, now_s: float) -> None:
+        """Those who left while the server did not answer."""
+        for visit, (at_s, _) in list(self._held.items()):
+            if at_s > now_s - self._window_ms / 1e3:
+                return
+            del self._held[visit]
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
-        await self._exchange.run(LEAVE, _keys(caller)[1:], [visit, self._window_ms, tokens])
+        held = self._held.pop(visit, (0, 0))
+        await self._exchange.run(LEAVE, _keys(caller)[1:], [visit, self._window_ms, tokens, *held])
 
     async def close(self) -> None:
         await self._exchange.close()
+
+
+def _admission(answer: Sequence[Any]) -> Admission:
+    refused, limit, current, wait_ms, now_ms = answer
+    return Admission(refused.decode(), None if limit < 0 else limit, current, wait_ms / 1e3, now_ms / 1e3)
 
 
 def _keys(caller: str) -> list[str]:

@@ -16,6 +16,8 @@ class Visits:
     tokens: deque[tuple[float, int]] = field(default_factory=deque)
     spent: int = 0
     """The sum of `tokens`."""
+    held: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Visit -> when it set tokens aside, and how many; the oldest first."""
     inside: dict[str, float] = field(default_factory=dict)
     """Visit -> when its lease ends."""
 
@@ -24,12 +26,28 @@ class Visits:
             self.requests.popleft()
         while self.tokens and self.tokens[0][0] <= before_s:
             self.spent -= self.tokens.popleft()[1]
+        for visit in [visit for visit, (at_s, _) in self.held.items() if at_s <= before_s]:
+            del self.held[visit]
         for visit in [visit for visit, end_s in self.inside.items() if end_s <= now_s]:
             del self.inside[visit]
 
     @property
     def idle(self) -> bool:
-        return not (self.requests or self.tokens or self.inside)
+        return not (self.requests or self.tokens or self.held or self.inside)
+
+    @property
+    def used(self) -> int:
+        """Tokens that were taken or are set aside."""
+        return self.spent + sum(tokens for _, tokens in self.held.values())
+
+    def room_at(self, tokens: int, limit: int) -> float | None:
+        """When the last of those has been taken or set aside, without which `tokens` more fit; None: they do now."""
+        too_many, room_at_s = self.used + tokens - limit, None
+        for at_s, each in sorted([*self.tokens, *self.held.values()]):
+            if too_many <= 0:
+                break
+            too_many, room_at_s = too_many - each, at_s
+        return room_at_s
 
 
 class MemoryWindow:
@@ -62,11 +80,21 @@ class MemoryWindow:
         visits = self._visits(caller, now_s)
         visits.requests.extend([now_s] * (requests - len(visits.requests)))
 
+    async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Admission:
+        now_s = self._clock.elapsed_s()
+        visits = self._visits(caller, now_s)
+        room_at_s = visits.room_at(tokens, limit)
+        if room_at_s is not None:
+            return Admission("tokens", limit, visits.used, room_at_s + self._window_s - now_s, self._clock.now_s())
+        visits.held[visit] = now_s, tokens
+        return Admission("", limit, visits.used, self._window_s, self._clock.now_s())
+
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
         visits = self._callers.get(caller)
         if visits is None:
             return
         visits.inside.pop(visit, None)
+        visits.held.pop(visit, None)
         if tokens > 0:
             visits.tokens.append((self._clock.elapsed_s(), tokens))
             visits.spent += tokens
@@ -100,8 +128,9 @@ def _refused(visits: Visits, limits: Limits, since_s: float) -> tuple[str, int, 
     if most is not None and count >= most:
         return "requests", most, count, visits.requests[count - most] - since_s
     most = limits.tokens_per_minute
-    if most is not None and visits.spent >= most:
-        return "tokens", most, visits.spent, visits.tokens[0][0] - since_s
+    if most is not None and (used := visits.used) >= most:
+        first_s = min(at_s for at_s, _ in (*visits.tokens, *visits.held.values()))
+        return "tokens", most, used, first_s - since_s
     most = limits.concurrent
     if most is not None and len(visits.inside) >= most:
         return "concurrent", most, len(visits.inside), 1.0

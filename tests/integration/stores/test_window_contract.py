@@ -101,6 +101,41 @@ async def test_tokens_count_when_they_were_taken(windows: tuple[Window, Window])
     assert 55.0 < refused.wait_s <= 60.0
 
 
+async def test_tokens_that_are_set_aside_count_until_what_was_taken_is_known(windows: tuple[Window, Window]) -> None:
+    """Who is refused leaves no trace."""
+    window, caller, limits = windows[0], new("caller"), Limits(tokens_per_minute=100)
+    first, second = new(), new()
+    assert (await window.hold(caller, first, 60, 100)).current == 60
+    refused = await window.hold(caller, second, 41, 100)
+    assert (refused.refused, refused.limit, refused.current) == ("tokens", 100, 60)
+    assert 55.0 < refused.wait_s <= 60.0
+    assert (await window.hold(caller, second, 40, 100)).current == 100
+    assert (await window.enter(caller, new(), limits)).refused == "tokens"
+    await window.leave(caller, first, 7)
+    third = new()
+    assert (await window.hold(caller, third, 53, 100)).current == 100
+    await window.leave(caller, second, 0)
+    await window.leave(caller, third, 0)
+    await window.leave(caller, third, 0)
+    assert (await window.hold(caller, new(), 93, 100)).current == 100
+
+
+async def test_of_a_burst_no_more_than_fit_set_tokens_aside(windows: tuple[Window, Window]) -> None:
+    window, caller = windows[0], new("caller")
+    answers = await asyncio.gather(*(window.hold(caller, new(), 30, 100) for _ in range(50)))
+    assert sum(not a.refused for a in answers) == 3
+
+
+async def test_what_a_dead_process_set_aside_is_free_when_the_window_is_over(windows: tuple[Window, Window]) -> None:
+    window, caller, late = windows[1], new("caller"), new()
+    assert not (await window.hold(caller, late, 100, 100)).refused
+    async with asyncio.timeout(10):
+        while (await window.hold(caller, new(), 100, 100)).refused:
+            pass
+    await window.leave(caller, late, 0)  # that is no more than nothing
+    assert (await window.hold(caller, new(), 1, 200)).current >= 1
+
+
 async def test_who_leaves_makes_room_and_so_does_a_lease_that_ran_out(windows: tuple[Window, Window]) -> None:
     long, short = windows
     limits, caller, first = Limits(concurrent=1), new("caller"), new()

@@ -26,6 +26,10 @@ class Unsteady:
         await self._mood()
         return await self.inner.enter(caller, visit, limits)
 
+    async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Admission:
+        await self._mood()
+        return await self.inner.hold(caller, visit, tokens, limit)
+
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
         await self._mood()
         await self.inner.leave(caller, visit, tokens)
@@ -118,3 +122,23 @@ async def test_who_had_no_room_left_has_none_when_this_process_takes_over() -> N
     assert (entry.admission.refused, entry.degraded) == ("requests", True)
     bench.clock.at_s += 61.0
     assert not (await bench.limiter.enter("c", "f", TWO)).admission.refused
+
+
+async def test_tokens_are_set_aside_together_and_alone_while_that_does_not_answer() -> None:
+    """What was set aside together is also known here."""
+    bench = Bench()
+    limits = Limits(tokens_per_minute=100)
+    await bench.limiter.enter("c", "a", limits)
+    assert not (await bench.limiter.hold("c", "a", 60, 100)).admission.refused
+    bench.shared.mood = "breaks"
+    entry = await bench.limiter.hold("c", "b", 60, 100)
+    assert (entry.admission.refused, entry.admission.current, entry.degraded) == ("tokens", 60, True)
+    await bench.limiter.leave("c", "a", 10)
+    assert not (await bench.limiter.hold("c", "b", 60, 100)).admission.refused
+
+
+async def test_who_fails_closed_sets_nothing_aside_uncounted() -> None:
+    bench = Bench(fails_closed=True)
+    bench.shared.mood = "breaks"
+    with pytest.raises(WindowUnavailable):
+        await bench.limiter.hold("c", "a", 1, 100)
