@@ -1,13 +1,13 @@
 """Bytes -> validated input: JSON is decoded once, and every mistake names its field."""
 
 import re
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from conduit.api.schema import Extension
+from conduit.api.schema import ChatExtension
 from conduit.core.catalogue import AUTO
 from conduit.core.errors import InvalidRequest
 from conduit.core.query import Preferences, Query, estimate_tokens
@@ -63,9 +63,10 @@ def chat_ask(
     key_id: str | None = None,
     key_name: str = "",
     size: int = 0,
+    cache: Literal["use", "renew", "off"] = "use",
 ) -> Ask:
     """A chat request: what we need of it is checked, the rest is the provider's business."""
-    extension = parsed(Extension, data.pop("conduit", None) or {}, under="conduit")
+    extension = parsed(ChatExtension, data.pop("conduit", None) or {}, under="conduit")
     model = _field(data, "model", str)
     messages = _messages(data)
     text, characters, images = _read(messages)
@@ -82,7 +83,15 @@ def chat_ask(
         user_id=data["user"] if isinstance(data.get("user"), str) else None,
         session_id=extension.session_id or session_id,
     )
-    return Ask(query, data, None if model == AUTO else model, headers, size)
+    return Ask(query, data, None if model == AUTO else model, headers, size, cache=cache if extension.cache else "off")
+
+
+def cache_of(request: Request) -> Literal["use", "renew", "off"]:
+    """What the caller's Cache-Control asks for, as browsers mean it."""
+    said = {word.strip().lower() for word in request.headers.get("cache-control", "").split(",")}
+    if "no-store" in said:
+        return "off"
+    return "renew" if "no-cache" in said else "use"
 
 
 def wants_stream(data: dict[str, Any]) -> bool:

@@ -46,6 +46,7 @@ def cors(origins: tuple[str, ...]) -> Mapping[str, Any]:
         "allow_methods": ("GET", "POST", "PATCH", "DELETE", "OPTIONS"),
         "allow_headers": (
             "authorization",
+            "cache-control",
             "content-type",
             "idempotency-key",
             "traceparent",
@@ -55,6 +56,7 @@ def cors(origins: tuple[str, ...]) -> Mapping[str, Any]:
         "expose_headers": (
             "idempotent-replayed",
             "retry-after",
+            "x-conduit-cache",
             "x-conduit-cost-usd",
             "x-conduit-decision",
             "x-conduit-degraded",

@@ -130,6 +130,7 @@ ANSWERS: Mapping[str, Schema] = {
             "total_queries": COUNT,
             "total_cost": NUMBER,
             "unpriced": COUNT,
+            "cached": COUNT,
             "avg_latency": some(NUMBER),
             "model_distribution": mapping(COUNT),
             "quality_metrics": thing({"avg_quality": some(NUMBER), "rated": COUNT, "success_rate": some(SHARE)}),

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from conduit.api.body import chat_ask, json_object, model_of, parsed, sent_on, session_of, wants_stream
+from conduit.api.body import cache_of, chat_ask, json_object, model_of, parsed, sent_on, session_of, wants_stream
 from conduit.api.budget_view import budgets_view
 from conduit.api.envelope import json_response
 from conduit.api.key_routes import KEY_ROUTES
@@ -17,6 +17,7 @@ from conduit.api.ratelimit import set_aside
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
 from conduit.api.scopes import caller_id, caller_name, needs, owner
 from conduit.api.views import (
+    cache_headers,
     complete_view,
     decision_headers,
     decision_view,
@@ -62,18 +63,20 @@ async def chat(request: Request) -> Response:
         key_id=caller_id(request),
         key_name=caller_name(request),
         size=len(await request.body()),
+        cache=cache_of(request),
     )
     await set_aside(request.scope, ask)
     if stream:
         return await _streamed(request, ask)
     done = await conduit.gateway.complete(ask)
-    headers = outcome_headers(done.decision, done.outcome, durable=done.durable)
+    headers = outcome_headers(done.decision, done.outcome, durable=done.durable, look=done.look)
     return Response(done.answer.body, headers=headers, media_type="application/json")
 
 
 async def _streamed(request: Request, ask: Ask) -> Response:
     begun = await _conduit(request).gateway.stream(ask)
-    headers = decision_headers(begun.decision, model=begun.model) | {"cache-control": "no-cache"}
+    headers = decision_headers(begun.decision, model=begun.model) | cache_headers(begun.look)
+    headers["cache-control"] = "no-cache"
     return AnswerStream(begun.frames, whole=begun.whole, headers=headers)
 
 
@@ -102,13 +105,15 @@ async def complete(request: Request) -> Response:
     if wanted.result_type == "json":
         body["response_format"] = {"type": "json_object"}
         needs = frozenset({"json"})
-    ask = Ask(_query(wanted, request, needs), body, headers=sent_on(request))
+    cache = cache_of(request) if wanted.cache else "off"
+    ask = Ask(_query(wanted, request, needs), body, headers=sent_on(request), cache=cache)
     await set_aside(request.scope, ask)
     done = await conduit.gateway.complete(ask)
     view = complete_view(
         done.decision, done.outcome, content=text_of(done.answer.data), query_id=request.scope["conduit.request_id"]
     )
-    return json_response(view, headers=outcome_headers(done.decision, done.outcome, durable=done.durable))
+    headers = outcome_headers(done.decision, done.outcome, durable=done.durable, look=done.look)
+    return json_response(view, headers=headers)
 
 
 async def route(request: Request) -> Response:

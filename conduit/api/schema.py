@@ -75,6 +75,14 @@ class Extension(BaseModel):
                 return Preferences(weights.quality, weights.cost, weights.latency)
 
 
+class ChatExtension(Extension):
+    """The same of requests that are answered."""
+
+    cache: Annotated[bool, Field(strict=True)] = Field(
+        True, description="false: neither from the cache, nor into it, where there is one (CACHE_ENABLED)."
+    )
+
+
 class RouteIn(Extension):
     """Body of /v1/route."""
 
@@ -94,6 +102,7 @@ class CompleteIn(RouteIn):
     """Body of /v1/complete."""
 
     result_type: Literal["text", "json"] = "text"
+    cache: Annotated[bool, Field(strict=True)] = Field(True, description="As in the field `conduit` of a chat body.")
 
 
 def _one_at_least(schema: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from conduit.core.decision import Decision, Feedback, Outcome
 from conduit.core.judgement import said_weight
 from conduit.core.savings import LEAST, Account, Savings
 from conduit.core.storage import ROUNDING, Record, Totals
+from conduit.gateway.cache import NO_LOOK, Look
 from conduit.gateway.judge import Judge
 from conduit.gateway.kept import Figure
 
@@ -39,14 +40,19 @@ def decision_headers(decision: Decision, *, model: str) -> dict[str, str]:
     return headers
 
 
-def outcome_headers(decision: Decision, outcome: Outcome, *, durable: bool) -> dict[str, str]:
-    headers = decision_headers(decision, model=outcome.model)
+def cache_headers(look: Look) -> dict[str, str]:
+    headers: dict[str, str] = {"x-conduit-cache": look.found} if look.found else {}
+    return headers | {"x-conduit-degraded": "cache"} if look.degraded else headers
+
+
+def outcome_headers(decision: Decision, outcome: Outcome, *, durable: bool, look: Look = NO_LOOK) -> dict[str, str]:
+    headers = decision_headers(decision, model=outcome.model) | cache_headers(look)
     if outcome.cost_usd is not None:
         headers["x-conduit-cost-usd"] = f"{outcome.cost_usd:.8f}"
     if len(outcome.attempts) > 1:
         headers["x-conduit-attempts"] = str(len(outcome.attempts))
     if not durable:
-        headers["x-conduit-degraded"] = "ledger"
+        headers["x-conduit-degraded"] = "ledger, cache" if look.degraded else "ledger"
     return headers
 
 
@@ -138,6 +144,7 @@ def stats_view(
         "total_queries": totals.decisions,
         "total_cost": totals.cost_usd,
         "unpriced": totals.unpriced,
+        "cached": totals.cached,
         "avg_latency": totals.latency_s,
         "model_distribution": dict(totals.by_model),
         "quality_metrics": {

@@ -13,10 +13,11 @@ from conduit.assemble.parts import (
     make_embeddings,
     make_follower,
     make_judge,
-    make_limiter,
     make_once,
+    make_retries,
     make_router,
     make_sessions,
+    make_shared,
     telling,
 )
 from conduit.core.config import Settings, make_settings
@@ -32,7 +33,6 @@ from conduit.gateway.fallback import Breaker
 from conduit.gateway.keyring import Keyring
 from conduit.gateway.locksmith import Locksmith
 from conduit.gateway.readiness import Readiness
-from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
 from conduit.observability.instruments import TracedProvider, traced_store
 from conduit.observability.logs import LogListener
@@ -141,11 +141,11 @@ def put_together(
     (ledger, purse, keys, snapshots, holds, answers), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
     router = make_router(settings, catalogue, clock=clock, ids=ids, tracer=tracer)
     breaker = Breaker(clock)
-    limiter = make_limiter(settings, clock=clock, listener=listener, tracer=tracer)
+    limiter, cache = make_shared(settings, clock=clock, listener=listener, tracer=tracer)
     settler = Settler(
         ledger=ledger, clock=clock, ids=ids, listener=listener, weight_per_hour=settings.feedback_weight_per_hour
     )
-    retries = RetryDetector(ledger=ledger, settler=settler, listener=listener) if settings.retry_detection else None
+    retries = make_retries(settings, ledger, settler, listener)
     judge = make_judge(settings, fleet, purse, breaker=breaker, settler=settler, clock=clock, listener=listener)
     cashier = make_cashier(holds, dollar_terms(settings), clock=clock, ids=ids, listener=listener)
     gateway = Gateway(
@@ -157,7 +157,7 @@ def put_together(
         listener=telling(listener, *([retries] if retries else [])),
         timeout_s=settings.upstream_timeout_s,
         attempts=settings.upstream_attempts,
-        beside=Beside(judge, cashier, make_sessions(settings, ledger, clock=clock, listener=listener)),
+        beside=Beside(judge, cashier, make_sessions(settings, ledger, clock=clock, listener=listener), cache),
     )
     follower = make_follower(settings, ledger, router, snapshots, clock=clock, listener=listener)
     return Conduit(
@@ -181,5 +181,6 @@ def put_together(
         started_s=clock.now_s(),
         retries=retries,
         cashier=cashier,
+        cache=cache,
         preferences_by_key={name: key.wanted for name, key in settings.keys.items() if key.wanted is not None},
     )

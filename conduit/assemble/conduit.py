@@ -10,6 +10,7 @@ from conduit.core.query import Preferences
 from conduit.core.router import Router
 from conduit.core.storage import Ledger
 from conduit.gateway.books import Books
+from conduit.gateway.cache import AnswerCache
 from conduit.gateway.cashier import Cashier
 from conduit.gateway.complete import Gateway
 from conduit.gateway.embed import Embeddings
@@ -54,6 +55,8 @@ class Conduit:
     """None: retries are not looked for."""
     cashier: Cashier | None = None
     """None: nobody is capped, and nothing is paced."""
+    cache: AnswerCache | None = None
+    """None: every request asks a model."""
     preferences_by_key: Mapping[str, Preferences] = field(default_factory=dict)
     """Of requests that name none, by the name of their key."""
     vitals: Vitals | None = None
@@ -91,6 +94,8 @@ class Conduit:
             await self.once.stop()
             if self.judge is not None:
                 await self.judge.stop()
+            if self.cache is not None:
+                await self.cache.close()
             if self.cashier is not None:
                 await self.cashier.stop()
             for provider in self.fleet.providers.values():

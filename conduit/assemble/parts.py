@@ -2,7 +2,8 @@
 
 from functools import partial
 from random import Random
-from secrets import token_hex
+from secrets import token_bytes, token_hex
+from typing import TYPE_CHECKING
 
 from conduit.core.budget import Budget, Caps
 from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, Catalogue
@@ -12,8 +13,9 @@ from conduit.core.events import Event
 from conduit.core.features import TextFeatures
 from conduit.core.protocols import Clock, Ids, Listener, Window
 from conduit.core.router import Router
-from conduit.core.storage import Answers, Ledger, Purse, SnapshotStore
+from conduit.core.storage import Answers, Cache, Ledger, Purse, SnapshotStore
 from conduit.gateway.books import Books
+from conduit.gateway.cache import AnswerCache
 from conduit.gateway.cashier import Cashier
 from conduit.gateway.cashier import Terms as DollarTerms
 from conduit.gateway.embed import Embeddings
@@ -24,24 +26,68 @@ from conduit.gateway.judge import Judge, Terms, own_answers
 from conduit.gateway.keyring import Terms as DoorTerms
 from conduit.gateway.limiter import Limiter
 from conduit.gateway.once import Once
+from conduit.gateway.retries import RetryDetector
 from conduit.gateway.sessions import Sessions
 from conduit.gateway.settle import Settler
 from conduit.gateway.snapshots import Snapshots
 from conduit.observability.instruments import TracedFeatures, traced_scripts
 from conduit.observability.tracing import Tracer
 from conduit.providers.fleet import Fleet
+from conduit.stores.cache import MemoryCache
 from conduit.stores.window import MemoryWindow
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 DAY_S = 86400.0
 
 
-def make_limiter(settings: Settings, *, clock: Clock, listener: Listener, tracer: Tracer | None) -> Limiter:
+def make_redis(settings: Settings) -> "Redis | None":
+    """One pool of connections for all that is shared."""
     url = settings.redis_url.get_secret_value()
-    shared: Window | None = None
-    if url:
-        from conduit.stores.redis import RedisWindow, connect  # a fifth of a second, for who has one
+    if not url:
+        return None
+    from conduit.stores.redis import connect  # a fifth of a second, for who has one
 
-        shared = RedisWindow(connect(url), patience_s=settings.redis_patience_s)
+    return connect(url)
+
+
+def make_shared(
+    settings: Settings, *, clock: Clock, listener: Listener, tracer: Tracer | None
+) -> tuple[Limiter, AnswerCache | None]:
+    """What replicas have in Redis, where there is one."""
+    redis = make_redis(settings)
+    limiter = make_limiter(settings, redis, clock=clock, listener=listener, tracer=tracer)
+    return limiter, make_cache(settings, redis, clock=clock, listener=listener)
+
+
+def make_cache(settings: Settings, redis: "Redis | None", *, clock: Clock, listener: Listener) -> AnswerCache | None:
+    if not settings.cache_enabled:
+        return None
+    store: Cache = MemoryCache(clock, most_bytes=settings.cache_memory)
+    if redis is not None:
+        from conduit.stores.redis import RedisCache
+
+        store = RedisCache(redis, patience_s=settings.redis_patience_s)
+    return AnswerCache(
+        store,
+        clock=clock,
+        listener=listener,
+        random=token_bytes,
+        ttl_s=settings.redis_cache_ttl,
+        most=settings.cache_max_size,
+        most_temperature=settings.cache_max_temperature,
+    )
+
+
+def make_limiter(
+    settings: Settings, redis: "Redis | None", *, clock: Clock, listener: Listener, tracer: Tracer | None
+) -> Limiter:
+    shared: Window | None = None
+    if redis is not None:
+        from conduit.stores.redis import RedisWindow
+
+        shared = RedisWindow(redis, patience_s=settings.redis_patience_s)
         if tracer is not None:
             shared = traced_scripts(shared, tracer)
     return Limiter(
@@ -150,6 +196,10 @@ def telling(*listeners: Listener) -> Listener:
             listener(event)
 
     return tell
+
+
+def make_retries(settings: Settings, ledger: Ledger, settler: Settler, listener: Listener) -> RetryDetector | None:
+    return RetryDetector(ledger=ledger, settler=settler, listener=listener) if settings.retry_detection else None
 
 
 def make_judge(

@@ -71,7 +71,20 @@ class Settings(BaseModel):
         SecretStr(""), description="Where replicas count limits together: `redis://host:6379/0`; empty: each alone."
     )
     redis_patience_s: float = Field(
-        0.05, gt=0, le=10, description="Seconds that a request waits for Redis before its process counts alone."
+        0.05, gt=0, le=10, description="Seconds that a request waits for Redis before it goes on without."
+    )
+    cache_enabled: bool = Field(
+        False, description="Answer a request that came before, letter by letter and under the same key, from a cache."
+    )
+    redis_cache_ttl: float = Field(
+        86400.0, ge=1, le=2_592_000, description="Seconds for which the cache keeps an answer, in Redis or without."
+    )
+    cache_max_temperature: float = Field(
+        0.0, ge=0, le=2, description="Of requests that are cached; one that names no temperature has 1."
+    )
+    cache_max_size: int = Field(1_000_000, ge=0, le=100_000_000, description="Bytes of an answer that is cached.")
+    cache_memory: int = Field(
+        64_000_000, ge=0, le=10**12, description="Bytes of all cached answers of a process, without Redis."
     )
     database_url: SecretStr = Field(
         SecretStr("sqlite:///conduit.db"),

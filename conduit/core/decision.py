@@ -95,6 +95,8 @@ class Status(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     """The client went away."""
+    CACHED = "cached"
+    """No model was asked: the answer was given before."""
 
 
 @dataclass(frozen=True, slots=True)

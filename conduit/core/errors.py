@@ -65,6 +65,10 @@ class WindowUnavailable(ConduitError):
     """What callers do cannot be counted together just now. Holds no text of a driver's."""
 
 
+class CacheUnavailable(ConduitError):
+    """What was kept cannot be looked up just now. Holds no text of a driver's."""
+
+
 class PermissionDenied(ConduitError):
     """The caller is known, and may not do this."""
 

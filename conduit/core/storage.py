@@ -47,6 +47,8 @@ class Totals:
 
     decisions: int
     answered: int
+    """By a model."""
+    cached: int
     failed: int
     cost_usd: float
     """Of the answers whose price is known."""
@@ -147,6 +149,17 @@ class Answers(Protocol):
     async def sweep(self, *, now_s: float) -> None:
         """Forget what has expired."""
         ...
+
+
+class Cache(Protocol):
+    """Bytes under names, for a while. It may forget at any time. All raise CacheUnavailable and nothing else, within a
+    tenth of a second."""
+
+    async def get(self, name: str) -> bytes | None: ...
+
+    async def put(self, name: str, value: bytes, *, ttl_s: float) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 # ------------------------------------------------------------------ keys

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import orjson
 
+from conduit.core.cached import CachedAnswer
 from conduit.core.catalogue import Model
 from conduit.core.decision import Decision, Outcome, Status
 from conduit.core.errors import (
@@ -22,6 +23,7 @@ from conduit.core.events import Decided, Settled
 from conduit.core.protocols import Answer, Call, Clock, Frame, Listener, Provider
 from conduit.core.router import NOBODY, Router
 from conduit.core.storage import Ledger
+from conduit.gateway.cache import NO_LOOK, AnswerCache, Look, Recording
 from conduit.gateway.cashier import Cashier
 from conduit.gateway.exchange import Ask, Exchange
 from conduit.gateway.fallback import Breaker, first_answer
@@ -46,6 +48,8 @@ class Completion:
     outcome: Outcome
     durable: bool
     """False when the ledger could not take the decision: the answer is given all the same, and says so."""
+    look: Look = NO_LOOK
+    """Into the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Stream:
     attempts: int
     whole: Callable[[], bool]
     """Whether it has come to its proper end."""
+    look: Look = NO_LOOK
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class Beside:
     judge: Judge | None = None
     cashier: Cashier | None = None
     sessions: Sessions | None = None
+    cache: AnswerCache | None = None
 
 
 ALONE = Beside()
@@ -92,6 +98,7 @@ class Gateway:
         self._breaker, self._clock, self._listener = breaker, clock, listener
         self._timeout_s, self._attempts = timeout_s, attempts
         self._judge, self._cashier, self._sessions = beside.judge, beside.cashier, beside.sessions
+        self._cache = beside.cache
         self._routing, self._choosing = Step(listener, "route"), Step(listener, "choose")
 
     async def decide(self, ask: Ask) -> Decision:
@@ -102,6 +109,9 @@ class Gateway:
 
     async def complete(self, ask: Ask) -> Completion:
         """Raises NoEligibleModel, NotFound, AllModelsFailed, UpstreamRejected."""
+        look = await self._look(ask, stream=False)
+        if look.answer is not None:
+            return await self._recalled(ask, look, look.answer)
         exchange = await self._begin(ask)
 
         async def whole(provider: Provider, call: Call) -> Answer:
@@ -115,10 +125,16 @@ class Gateway:
         if hearing is not None:
             hearing.read(answer.data)
         self._heard(hearing, durable=kept)
-        return Completion(answer, exchange.decision, outcome, kept)
+        self._keep(exchange, look, answer.body)
+        return Completion(answer, exchange.decision, outcome, kept, look)
 
     async def stream(self, ask: Ask) -> Stream:
         """Returns when the first frame is there; raises what `complete` raises until then."""
+        look = await self._look(ask, stream=True)
+        if look.answer is not None:
+            exchange = self._recall(ask, look.answer)
+            frames = self._replayed(exchange, look.answer)
+            return Stream(frames, exchange.decision, exchange.model, 0, lambda: True, look)
         exchange = await self._begin(ask)
 
         async def begun(provider: Provider, call: Call) -> tuple[Frame | None, AsyncGenerator[Frame]]:
@@ -127,12 +143,53 @@ class Gateway:
 
         first, rest = await self._first(exchange, ask, begun)
         exchange.first_byte_s = self._clock.elapsed_s() - exchange.started_s
-        frames = self._frames(exchange, first, rest, hearing=self._hear(exchange, ask))
-        return Stream(frames, exchange.decision, exchange.model, len(exchange.attempts), lambda: exchange.answered)
+        frames = self._frames(exchange, first, rest, hearing=self._hear(exchange, ask), look=look)
+        attempts = len(exchange.attempts)
+        return Stream(frames, exchange.decision, exchange.model, attempts, lambda: exchange.answered, look)
 
     def unavailable(self) -> Mapping[str, str]:
         """Model -> why nobody is sent there now."""
         return self._breaker.unavailable()
+
+    # -------------------------------------------------------------- the cache
+
+    async def _look(self, ask: Ask, *, stream: bool) -> Look:
+        """An answer of a model that is no longer there is none."""
+        if self._cache is None:
+            return NO_LOOK
+        look = await self._cache.look(ask, stream=stream)
+        if look.answer is not None and look.answer.model not in self._router.catalogue:
+            look = replace(look, found="miss", answer=None)
+        self._cache.tell(look)
+        return look
+
+    def _recall(self, ask: Ask, answer: CachedAnswer) -> Exchange:
+        """A decision of its own, so that it can be rated: nothing was chosen, spent or waited for."""
+        started_s = self._clock.elapsed_s()
+        with self._routing:
+            assigned = self._router.assign(ask.query, answer.model)
+            decision = replace(assigned, why=f"the same was asked before: the answer to {answer.decision_id}")
+            recorded = self._ledger.append(decision)
+            self._listener(Decided(decision))
+        meter = Meter(decision.input_tokens, response_id=answer.response_id)
+        return Exchange(decision, recorded, self._clock, meter, started_s, key_name=ask.query.key_name)
+
+    async def _recalled(self, ask: Ask, look: Look, found: CachedAnswer) -> Completion:
+        exchange = self._recall(ask, found)
+        outcome = self._settle(exchange, Status.CACHED)
+        answer = Answer(found.body, orjson.loads(found.body))
+        return Completion(answer, exchange.decision, outcome, await self._durable(exchange), look)
+
+    async def _replayed(self, exchange: Exchange, found: CachedAnswer) -> AsyncIterator[bytes]:
+        self._settle(exchange, Status.CACHED)
+        yield found.body
+        await self._durable(exchange)
+        yield DONE
+
+    def _keep(self, exchange: Exchange, look: Look, body: bytes | None) -> None:
+        if self._cache is not None and body is not None:
+            answer = CachedAnswer(exchange.model, exchange.decision.id, exchange.meter.response_id, body)
+            self._cache.keep(look, answer)
 
     # -------------------------------------------------------------- the steps
 
@@ -213,10 +270,17 @@ class Gateway:
         return ask.body if exchange.hold is None else self._cashier.limited(ask, model)
 
     async def _frames(
-        self, exchange: Exchange, first: Frame | None, rest: AsyncGenerator[Frame], *, hearing: Hearing | None
+        self,
+        exchange: Exchange,
+        first: Frame | None,
+        rest: AsyncGenerator[Frame],
+        *,
+        hearing: Hearing | None,
+        look: Look,
     ) -> AsyncIterator[bytes]:
         """What the caller gets: the provider's bytes, then ``[DONE]`` once all is durable."""
         status, frame = Status.CANCELLED, first
+        recording = Recording(self._cache.most) if self._cache is not None and look.slot is not None else None
         try:
             async with aclosing(rest):
                 while frame is not None:
@@ -224,6 +288,8 @@ class Gateway:
                     if hearing is not None:
                         hearing.read(frame.data or {})
                     if frame.raw:
+                        if recording is not None:
+                            recording.add(frame.raw)
                         handed_s = self._clock.elapsed_s()
                         yield frame.raw
                         exchange.reader_s += self._clock.elapsed_s() - handed_s
@@ -241,6 +307,8 @@ class Gateway:
             self._settle(exchange, status)
         kept = await self._durable(exchange)
         self._heard(hearing, durable=kept and status is Status.ANSWERED)
+        if recording is not None and status is Status.ANSWERED:
+            self._keep(exchange, look, recording.body)
         yield DONE
 
     def _hear(self, exchange: Exchange, ask: Ask) -> Hearing | None:
@@ -256,7 +324,7 @@ class Gateway:
         outcome = exchange.outcome(status, self._router.catalogue)
         exchange.settled = self._ledger.append(outcome, *lessons_of_outcome(exchange.decision, outcome))
         exchange.settled.add_done_callback(looked_at)
-        if self._cashier is not None:
+        if self._cashier is not None and status is not Status.CACHED:
             exchange.paid = self._cashier.pay(exchange.hold, exchange.key_name, outcome.cost_usd)
         self._listener(Settled(exchange.decision, outcome, away_s=exchange.away_s))
         return outcome

@@ -3,6 +3,7 @@
 from asyncio import Future
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from conduit.core.budget import Hold
 from conduit.core.catalogue import Catalogue
@@ -30,6 +31,8 @@ class Ask:
     """Bytes of the body as it came: no prompt has more tokens than bytes. 0: what `query.text` has."""
     answers: bool = True
     """Whether tokens come out: embeddings have none."""
+    cache: Literal["use", "renew", "off"] = "use"
+    """Where there is one: whether an answer may come from it, and go there; `renew` is only the latter."""
 
     @property
     def choices(self) -> int:
@@ -89,7 +92,7 @@ class Exchange:
         meter = self.meter if used else Meter(0)
         tokens = (meter.input_tokens, meter.output_tokens, meter.cached_tokens)
         cost = catalogue[self.model].cost_usd(*tokens) if used else None
-        if status is Status.FAILED and not used:
+        if status in {Status.FAILED, Status.CACHED} and not used:
             cost = 0.0  # providers do not charge for what they did not answer
         return Outcome(
             decision_id=self.decision.id,
@@ -103,7 +106,7 @@ class Exchange:
             cost_usd=cost,
             latency_s=self._answer_latency_s(),
             first_byte_s=self.first_byte_s,
-            response_id=meter.response_id,
+            response_id=self.meter.response_id,
         )
 
     @property

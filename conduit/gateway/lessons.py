@@ -7,7 +7,8 @@ from conduit.core.decision import Decision, Feedback, Observation, Outcome, Stat
 
 
 def lessons_of_outcome(decision: Decision, outcome: Outcome) -> Iterator[Observation]:
-    """A failure is quality 0 of the model that failed; an answer teaches tokens, latency and what was spent."""
+    """A failure is quality 0 of the model that failed; an answer teaches tokens, latency and what was spent.
+    One from the cache teaches nothing: no model was asked."""
     blank = decision.observation()
     for attempt in outcome.attempts:
         if attempt.counts:

@@ -35,7 +35,7 @@ class Sessions:
         except (TimeoutError, LedgerError) as error:
             self._listener(Degraded("sessions", type(error).__name__))
             return None
-        if last is None or last.outcome is None or last.outcome.status is not Status.ANSWERED:
+        if last is None or last.outcome is None or last.outcome.status not in {Status.ANSWERED, Status.CACHED}:
             return None
         return Incumbent(last.outcome.model, self._at_hand(last.outcome), self._stickiness)
 

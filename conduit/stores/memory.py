@@ -90,6 +90,7 @@ class MemoryLedger:
         return Totals(
             decisions=len(self._decisions),
             answered=len(answers),
+            cached=sum(outcome.status is Status.CACHED for outcome in outcomes),
             failed=sum(outcome.status is Status.FAILED for outcome in outcomes),
             cost_usd=sum(outcome.cost_usd or 0.0 for outcome in outcomes),
             unpriced=sum(outcome.cost_usd is None for outcome in answers),

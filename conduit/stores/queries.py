@@ -130,6 +130,7 @@ def totals(connection: Connection) -> Totals:
     return Totals(
         decisions=connection.execute(select(func.count()).select_from(decisions)).scalar_one(),
         answered=answered,
+        cached=sum(row.calls for row in ended if row.status == Status.CACHED),
         failed=sum(row.calls for row in ended if row.status == Status.FAILED),
         cost_usd=sum((row.cost_usd for row in ended), 0.0),
         unpriced=sum(row.calls - row.priced for row in answers),

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from conduit.core.admission import LEASE_S, WINDOW_S, Admission
-from conduit.core.errors import ConfigurationError, WindowUnavailable
+from conduit.core.errors import CacheUnavailable, ConfigurationError, WindowUnavailable
 from conduit.core.keys import Limits
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ ENTER, HOLD, LEAVE = Script.named("enter.lua"), Script.named("hold.lua"), Script
 
 
 class Exchange:
-    """Runs scripts. What is asked while an answer is awaited goes out together, next: a burst is two exchanges."""
+    """Runs scripts and commands. What is asked while an answer is awaited goes out together, next: a burst is two."""
 
     def __init__(self, redis: Redis, *, patience_s: float = PATIENCE_S) -> None:
         self._redis, self._patience_s = redis, patience_s
@@ -80,8 +80,12 @@ class Exchange:
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Any:
         """Raises WindowUnavailable."""
+        return await self.ask("EVALSHA", self._digests[script], len(keys), *keys, *arguments)
+
+    async def ask(self, *words: object) -> Any:
+        """One command. Raises WindowUnavailable."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(((self._digests[script], len(keys), *keys, *arguments), answer))
+        self._waiting.append((words, answer))
         if self._running is None:
             self._running = asyncio.create_task(self._run())
         return await answer
@@ -122,7 +126,7 @@ class Exchange:
     async def _once(self, questions: list[Sequence[Any]]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for question in questions:
-                pipe.evalsha(*question)
+                pipe.execute_command(*question)
             return await pipe.execute(raise_on_error=False)
 
     async def close(self) -> None:
@@ -193,3 +197,30 @@ def _admission(answer: Sequence[Any]) -> Admission:
 def _keys(caller: str) -> list[str]:
     """In one slot of a cluster, by the braces."""
     return [f"conduit:{{{caller}}}:{what}" for what in ("requests", "tokens", "inside")]
+
+
+class RedisCache:
+    """A Cache over all processes that use one server; what does not fit there, its own policy lets go."""
+
+    def __init__(self, redis: Redis, *, patience_s: float = PATIENCE_S) -> None:
+        self._exchange = Exchange(redis, patience_s=patience_s)
+
+    async def get(self, name: str) -> bytes | None:
+        value = await self._ask("GET", _cached(name))
+        return None if value is None else bytes(value)
+
+    async def put(self, name: str, value: bytes, *, ttl_s: float) -> None:
+        await self._ask("SET", _cached(name), value, "PX", max(int(ttl_s * 1e3), 1))
+
+    async def close(self) -> None:
+        await self._exchange.close()
+
+    async def _ask(self, *words: object) -> Any:
+        try:
+            return await self._exchange.ask(*words)
+        except WindowUnavailable as error:
+            raise CacheUnavailable(str(error)) from None
+
+
+def _cached(name: str) -> str:
+    return f"conduit:cache:{name}"
