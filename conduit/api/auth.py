@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import problem_of, refuse
-from conduit.api.paths import is_preflight
+from conduit.api.paths import is_preflight, routed_path
 from conduit.core.errors import KeysUnavailable, Unauthenticated
 from conduit.gateway.keyring import Admitted, Keyring
 
@@ -18,8 +17,7 @@ BEARER = b"bearer"
 class Authentication:
     """Puts the caller's Key into ``scope["conduit.key"]``: None where nobody is asked for one.
 
-    The path that is looked at is the one that the router looks at, not what a URL looks like: ``root_path`` is taken
-    off, and nothing is decoded or normalised that the router would not.
+    The path that is looked at is the one that the router looks at.
     """
 
     def __init__(self, app: ASGIApp, *, protected_prefixes: Sequence[str]) -> None:
@@ -50,7 +48,7 @@ class Authentication:
         await self._app(scope, receive, send)
 
     def _wants_key(self, scope: Scope) -> bool:
-        path = get_route_path(scope)
+        path = routed_path(scope)
         if _under(path, ALWAYS_OPEN) or is_preflight(scope):
             return False
         return any(_under(path, prefix) for prefix in self._protected)

@@ -17,6 +17,8 @@ M = TypeVar("M", bound=BaseModel)
 FIELD = re.compile(r"[a-z][a-z0-9_]*")
 """A field's name, in a path that also names the kinds of a union."""
 MOST_MESSAGES = 10_000
+MOST_DEPTH = 200
+"""Arrays and objects within each other, the body's own included: whatever reads or writes them later can."""
 SESSION = "x-conduit-session"
 MOST_OF_A_NAME = 200
 SENT_ON = ("traceparent", "tracestate", "x-request-id")
@@ -32,14 +34,32 @@ def session_of(request: Request) -> str | None:
 
 async def json_object(request: Request) -> dict[str, Any]:
     """The body as a JSON object. Raises InvalidRequest (400) when it is anything else."""
+    body = await request.body()
     try:
-        data = orjson.loads(await request.body())
+        data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InvalidRequest(f"the body is not valid JSON ({error.msg} at {place})", status=400) from None
     if not isinstance(data, dict):
         raise InvalidRequest("the body must be a JSON object", status=400)
+    if body.count(b"[") + body.count(b"{") > MOST_DEPTH and _deeper(data, MOST_DEPTH):
+        raise InvalidRequest(f"the body is nested more than {MOST_DEPTH} deep", status=400)
     return data
+
+
+def _deeper(data: dict[str, Any], most: int) -> bool:
+    """Whether more than `most` arrays and objects lie within each other."""
+    level: list[Any] = [data]
+    for _ in range(most):
+        level = [
+            value
+            for each in level
+            for value in (each.values() if isinstance(each, dict) else each)
+            if isinstance(value, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def parsed(model: type[M], data: Any, *, under: str = "") -> M:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from conduit.api.auth import Authentication
 from conduit.api.boundary import ErrorBoundary
 from conduit.api.headers import SecurityHeaders, cors
-from conduit.api.paths import PROBES
+from conduit.api.paths import PROBES, routed_path
 from conduit.api.payloads import PayloadTap
 from conduit.api.ratelimit import RateLimit
 from conduit.api.routes import ROUTES
@@ -99,7 +99,7 @@ def _tap(settings: Settings, payloads: PayloadLog, clock: Clock) -> Middleware:
 def route_of(scope: Scope) -> str:
     """As it is declared; what was refused before it was routed goes by its path, if that is one of ours."""
     found = scope.get("route")
-    path = scope["path"] if found is None else found.path
+    path = routed_path(scope) if found is None else found.path
     return path if found is not None or path in PATHS else "other"
 
 

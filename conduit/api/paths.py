@@ -1,13 +1,20 @@
 """What several layers must know of a request before it is routed."""
 
+from starlette._utils import get_route_path
 from starlette.types import Scope
 
 PROBES = frozenset({"/health/live", "/health/ready", "/health/startup", "/metrics"})
 """Asked every few seconds by machines that watch the process."""
 
 
+def routed_path(scope: Scope) -> str:
+    """What the router looks at, not what a URL looks like: `root_path` is taken off, and nothing is decoded or
+    normalised that the router would not."""
+    return get_route_path(scope)
+
+
 def is_probe(scope: Scope) -> bool:
-    return scope["path"] in PROBES
+    return routed_path(scope) in PROBES
 
 
 def is_preflight(scope: Scope) -> bool:

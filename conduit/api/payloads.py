@@ -4,6 +4,7 @@ from random import Random
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from conduit.api.paths import routed_path
 from conduit.core.protocols import Clock
 from conduit.observability.payloads import Payload, PayloadLog
 
@@ -53,7 +54,7 @@ class PayloadTap:
             self._log.put(Payload(self._about(scope, status), request.content, answer.content))
 
     def _wanted(self, scope: Scope) -> bool:
-        if scope["type"] != "http" or scope["path"] not in ASKING or self._random.random() >= self._share:
+        if scope["type"] != "http" or routed_path(scope) not in ASKING or self._random.random() >= self._share:
             return False
         key = scope.get("conduit.key")
         return not self._keys or (key is not None and not self._keys.isdisjoint({key.id, key.name}))

@@ -5,6 +5,7 @@ import asyncio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import BodyTooSlow, Refused, RequestTooLarge
+from conduit.api.paths import routed_path
 from conduit.core.protocols import Clock
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -32,7 +33,7 @@ class SizeLimit:
             await self._app(scope, receive, send)
             return
         _check_encoding(scope)
-        limit = self._large if scope["path"] in LARGE_PATHS else self._small
+        limit = self._large if routed_path(scope) in LARGE_PATHS else self._small
         declared = _declared_size(scope)
         if declared > limit:
             raise RequestTooLarge(max_size=limit, actual_size=declared)
