@@ -17,6 +17,7 @@ from conduit.api.ratelimit import set_aside
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
 from conduit.api.scopes import caller_id, caller_name, needs, owner
 from conduit.api.views import (
+    add_degraded,
     cache_headers,
     complete_view,
     decision_headers,
@@ -69,7 +70,7 @@ async def chat(request: Request) -> Response:
     if stream:
         return await _streamed(request, ask)
     done = await conduit.gateway.complete(ask)
-    headers = outcome_headers(done.decision, done.outcome, durable=done.durable, look=done.look)
+    headers = outcome_headers(done.decision, done.outcome, kept=done.kept, look=done.look)
     return Response(done.answer.body, headers=headers, media_type="application/json")
 
 
@@ -77,6 +78,8 @@ async def _streamed(request: Request, ask: Ask) -> Response:
     begun = await _conduit(request).gateway.stream(ask)
     headers = decision_headers(begun.decision, model=begun.model) | cache_headers(begun.look)
     headers["cache-control"] = "no-cache"
+    if begun.spooled:
+        add_degraded(headers, "spool")
     return AnswerStream(begun.frames, whole=begun.whole, headers=headers)
 
 
@@ -93,7 +96,7 @@ async def embeddings(request: Request) -> Response:
     ask = Ask(query, data, model_of(data), sent_on(request), size, answers=False)
     await set_aside(request.scope, ask)
     done = await _conduit(request).embeddings.embed(ask)
-    headers = outcome_headers(done.decision, done.outcome, durable=done.durable)
+    headers = outcome_headers(done.decision, done.outcome, kept=done.kept)
     return Response(done.answer.body, headers=headers, media_type="application/json")
 
 
@@ -112,7 +115,7 @@ async def complete(request: Request) -> Response:
     view = complete_view(
         done.decision, done.outcome, content=text_of(done.answer.data), query_id=request.scope["conduit.request_id"]
     )
-    headers = outcome_headers(done.decision, done.outcome, durable=done.durable, look=done.look)
+    headers = outcome_headers(done.decision, done.outcome, kept=done.kept, look=done.look)
     return json_response(view, headers=headers)
 
 

@@ -9,7 +9,7 @@ from conduit.core.catalogue import AUTO, Catalogue
 from conduit.core.decision import Decision, Feedback, Outcome
 from conduit.core.judgement import said_weight
 from conduit.core.savings import LEAST, Account, Savings
-from conduit.core.storage import ROUNDING, Record, Totals
+from conduit.core.storage import ROUNDING, Place, Record, Totals
 from conduit.gateway.cache import NO_LOOK, Look
 from conduit.gateway.judge import Judge
 from conduit.gateway.kept import Figure
@@ -40,19 +40,26 @@ def decision_headers(decision: Decision, *, model: str) -> dict[str, str]:
     return headers
 
 
+def add_degraded(headers: dict[str, str], word: str) -> None:
+    said = headers.get("x-conduit-degraded")
+    headers["x-conduit-degraded"] = word if said is None else f"{word}, {said}"
+
+
 def cache_headers(look: Look) -> dict[str, str]:
     headers: dict[str, str] = {"x-conduit-cache": look.found} if look.found else {}
     return headers | {"x-conduit-degraded": "cache"} if look.degraded else headers
 
 
-def outcome_headers(decision: Decision, outcome: Outcome, *, durable: bool, look: Look = NO_LOOK) -> dict[str, str]:
+def outcome_headers(
+    decision: Decision, outcome: Outcome, *, kept: Place | None, look: Look = NO_LOOK
+) -> dict[str, str]:
     headers = decision_headers(decision, model=outcome.model) | cache_headers(look)
     if outcome.cost_usd is not None:
         headers["x-conduit-cost-usd"] = f"{outcome.cost_usd:.8f}"
     if len(outcome.attempts) > 1:
         headers["x-conduit-attempts"] = str(len(outcome.attempts))
-    if not durable:
-        headers["x-conduit-degraded"] = "ledger, cache" if look.degraded else "ledger"
+    if kept is not Place.LEDGER:
+        add_degraded(headers, "ledger" if kept is None else "spool")
     return headers
 
 

@@ -18,6 +18,7 @@ from conduit.assemble.parts import (
     make_router,
     make_sessions,
     make_shared,
+    spool_terms,
     telling,
 )
 from conduit.core.config import Settings, make_settings
@@ -61,7 +62,12 @@ async def assemble(
     """`telemetry` has started. Raises ConfigurationError that names the setting."""
     told = telemetry or LogListener()
     url = settings.database_url.get_secret_value()
-    ledger = SqlLedger(url, listener=lambda loss: told(Degraded("ledger", loss)))
+    ledger = SqlLedger(
+        url,
+        listener=lambda loss: told(Degraded("ledger", loss)),
+        spool=spool_terms(settings),
+        patience_s=settings.spool_after_s,
+    )
     database = ledger.database
     tracer = None if telemetry is None else telemetry.tracer
     kept = ledger if tracer is None else traced_store(ledger, tracer, system=url.partition(":")[0])

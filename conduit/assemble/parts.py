@@ -1,6 +1,8 @@
 """Single parts of a gateway, as settings would have them."""
 
 from functools import partial
+from os import getpid
+from pathlib import Path
 from random import Random
 from secrets import token_bytes, token_hex
 from typing import TYPE_CHECKING
@@ -33,7 +35,9 @@ from conduit.gateway.snapshots import Snapshots
 from conduit.observability.instruments import TracedFeatures, traced_scripts
 from conduit.observability.tracing import Tracer
 from conduit.providers.fleet import Fleet
+from conduit.stores.address import File, address
 from conduit.stores.cache import MemoryCache
+from conduit.stores.detour import Terms as SpoolTerms
 from conduit.stores.window import MemoryWindow
 
 if TYPE_CHECKING:
@@ -142,6 +146,17 @@ def make_follower(
 def make_sessions(settings: Settings, ledger: Ledger, *, clock: Clock, listener: Listener) -> Sessions | None:
     stickiness = settings.session_stickiness
     return Sessions(ledger, stickiness=stickiness, clock=clock, listener=listener) if stickiness > 0.0 else None
+
+
+def spool_terms(settings: Settings) -> SpoolTerms | None:
+    """None where nothing is to wait."""
+    if not settings.spool_max_bytes:
+        return None
+    where = address(settings.database_url.get_secret_value())
+    beside = where.path.parent if isinstance(where, File) else Path()
+    folder = Path(settings.spool_path) if settings.spool_path else beside / "conduit-spool"
+    name = f"{getpid()}-{token_hex(8)}"
+    return SpoolTerms(folder, settings.spool_max_bytes, name, required=bool(settings.spool_path))
 
 
 def dollar_terms(settings: Settings) -> DollarTerms:

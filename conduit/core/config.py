@@ -90,6 +90,16 @@ class Settings(BaseModel):
         SecretStr("sqlite:///conduit.db"),
         description="The ledger: `sqlite:///path` or `postgresql://user:password@host/name`.",
     )
+    spool_path: str = Field(
+        "",
+        description="Where decisions wait while the database is away; empty: `conduit-spool` beside its file, or here.",
+    )
+    spool_max_bytes: int = Field(
+        256 * 2**20, ge=0, description="The most that each worker keeps there; 0: nothing waits, and is lost instead."
+    )
+    spool_after_s: float = Field(
+        2.0, gt=0, le=15, description="Seconds that an answer waits for the database before its decision goes there."
+    )
     policy: str = Field(
         "hierarchical", description="Who chooses: hierarchical, or another name of `conduit replay --help`."
     )

@@ -3,6 +3,7 @@
 from asyncio import Future
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from conduit.core.budget import Account, Hold, Spent
@@ -29,6 +30,27 @@ class Cap:
 Entry = Decision | Outcome | Feedback | Observation
 ROUNDING = 1e-6
 """By how much sums of weights may differ from what they should be."""
+
+
+class Place(StrEnum):
+    """Where an append is kept."""
+
+    LEDGER = "ledger"
+    SPOOL = "spool"
+    """On this machine's disk, until the ledger can take it: nobody finds it yet."""
+
+
+class Standby(StrEnum):
+    """What becomes of an append while the database is away."""
+
+    NONE = "none"
+    """It is lost."""
+    READY = "ready"
+    """It waits in the spool, which is empty now."""
+    BUSY = "busy"
+    """It waits in the spool, as others do already."""
+    FULL = "full"
+    """There was no room for the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +92,10 @@ class Ledger(Protocol):
         """Migrate and be ready. Raises LedgerUnavailable, or ConfigurationError when waiting cannot help."""
         ...
 
-    def append(self, *entries: Entry | Cap, power_safe: bool = False) -> Future[None]:
+    def append(self, *entries: Entry | Cap, power_safe: bool = False) -> Future[Place]:
         """All or nothing. Queued at once; the future is done when the entries survive the death of the process
-        (with `power_safe`, of the machine), or holds LedgerConflict, LedgerUnavailable, or LedgerError for an entry
-        that cannot be kept at all."""
+        (with `power_safe`, which wants them in the ledger, of the machine), or holds LedgerConflict, LedgerUnavailable,
+        or LedgerError for an entry that cannot be kept at all."""
         ...
 
     async def find(self, name: str, *, key_id: str | None = None) -> Record | None:
@@ -97,6 +119,13 @@ class Ledger(Protocol):
         ...
 
     async def totals(self) -> Totals: ...
+
+    async def behind(self) -> bool:
+        """Whether something waits on this machine that is not in the ledger yet."""
+        ...
+
+    @property
+    def standby(self) -> Standby: ...
 
     async def check(self) -> bool:
         """A real query: whether the schema is as new as this code expects, or newer. Raises LedgerUnavailable."""

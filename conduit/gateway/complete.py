@@ -22,7 +22,7 @@ from conduit.core.errors import (
 from conduit.core.events import Decided, Settled
 from conduit.core.protocols import Answer, Call, Clock, Frame, Listener, Provider
 from conduit.core.router import NOBODY, Router
-from conduit.core.storage import Ledger
+from conduit.core.storage import Ledger, Place
 from conduit.gateway.cache import NO_LOOK, AnswerCache, Look, Recording
 from conduit.gateway.cashier import Cashier
 from conduit.gateway.exchange import Ask, Exchange
@@ -33,7 +33,7 @@ from conduit.gateway.lessons import lessons_of_outcome
 from conduit.gateway.meter import Meter
 from conduit.gateway.sessions import Sessions
 from conduit.gateway.steps import Step
-from conduit.gateway.written import durable, looked_at
+from conduit.gateway.written import SPOOLED, kept, looked_at, paid
 
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
@@ -46,8 +46,9 @@ class Completion:
     answer: Answer
     decision: Decision
     outcome: Outcome
-    durable: bool
-    """False when the ledger could not take the decision: the answer is given all the same, and says so."""
+    kept: Place | None
+    """Where the decision and its outcome are; None when they could not be kept: the answer is given all the same, and
+    says so."""
     look: Look = NO_LOOK
     """Into the cache."""
 
@@ -63,6 +64,8 @@ class Stream:
     whole: Callable[[], bool]
     """Whether it has come to its proper end."""
     look: Look = NO_LOOK
+    spooled: bool = False
+    """Whether it is known by now that the decision waits in the spool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,8 @@ class Gateway:
     async def decide(self, ask: Ask) -> Decision:
         """Only choose. Durable when this returns; raises LedgerUnavailable when it cannot be."""
         exchange = await self._begin(ask)
-        await exchange.recorded
+        if await exchange.recorded is Place.SPOOL:
+            self._listener(SPOOLED)
         return exchange.decision
 
     async def complete(self, ask: Ask) -> Completion:
@@ -121,12 +125,12 @@ class Gateway:
         self._breaker.answered(exchange.model)
         exchange.meter.read(answer.data)
         outcome = self._settle(exchange, Status.ANSWERED)
-        kept, hearing = await self._durable(exchange), self._hear(exchange, ask)
+        place, hearing = await self._kept(exchange), self._hear(exchange, ask)
         if hearing is not None:
             hearing.read(answer.data)
-        self._heard(hearing, durable=kept)
+        self._heard(hearing, place)
         self._keep(exchange, look, answer.body)
-        return Completion(answer, exchange.decision, outcome, kept, look)
+        return Completion(answer, exchange.decision, outcome, place, look)
 
     async def stream(self, ask: Ask) -> Stream:
         """Returns when the first frame is there; raises what `complete` raises until then."""
@@ -145,7 +149,8 @@ class Gateway:
         exchange.first_byte_s = self._clock.elapsed_s() - exchange.started_s
         frames = self._frames(exchange, first, rest, hearing=self._hear(exchange, ask), look=look)
         attempts = len(exchange.attempts)
-        return Stream(frames, exchange.decision, exchange.model, attempts, lambda: exchange.answered, look)
+        whole, spooled = lambda: exchange.answered, exchange.spooled
+        return Stream(frames, exchange.decision, exchange.model, attempts, whole, look, spooled)
 
     def unavailable(self) -> Mapping[str, str]:
         """Model -> why nobody is sent there now."""
@@ -178,12 +183,12 @@ class Gateway:
         exchange = self._recall(ask, found)
         outcome = self._settle(exchange, Status.CACHED)
         answer = Answer(found.body, orjson.loads(found.body))
-        return Completion(answer, exchange.decision, outcome, await self._durable(exchange), look)
+        return Completion(answer, exchange.decision, outcome, await self._kept(exchange), look)
 
     async def _replayed(self, exchange: Exchange, found: CachedAnswer) -> AsyncIterator[bytes]:
         self._settle(exchange, Status.CACHED)
         yield found.body
-        await self._durable(exchange)
+        await self._kept(exchange)
         yield DONE
 
     def _keep(self, exchange: Exchange, look: Look, body: bytes | None) -> None:
@@ -215,7 +220,7 @@ class Gateway:
     def _offered(self, ask: Ask) -> Iterable[Model]:
         return self._router.catalogue if ask.model is None else [self._router.catalogue[ask.model]]
 
-    def _decide(self, ask: Ask, unaffordable: Mapping[str, str]) -> tuple[Decision, Future[None]]:
+    def _decide(self, ask: Ask, unaffordable: Mapping[str, str]) -> tuple[Decision, Future[Place]]:
         with self._routing:
             with self._choosing:
                 decision = self._choose(ask, unaffordable)
@@ -253,7 +258,7 @@ class Gateway:
             self._settle(exchange, Status.FAILED)
             if isinstance(error, AllModelsFailed):
                 error.decision_id = exchange.decision.id
-            await self._durable(exchange)
+            await self._kept(exchange)
             raise
         except CancelledError:  # the call may have cost money, so it is on record
             self._settle(exchange, Status.CANCELLED)
@@ -305,8 +310,8 @@ class Gateway:
             yield _error_frame(error, exchange)
         finally:
             self._settle(exchange, status)
-        kept = await self._durable(exchange)
-        self._heard(hearing, durable=kept and status is Status.ANSWERED)
+        place = await self._kept(exchange)
+        self._heard(hearing, place if status is Status.ANSWERED else None)
         if recording is not None and status is Status.ANSWERED:
             self._keep(exchange, look, recording.body)
         yield DONE
@@ -314,9 +319,9 @@ class Gateway:
     def _hear(self, exchange: Exchange, ask: Ask) -> Hearing | None:
         return None if self._judge is None else self._judge.hear(exchange.decision.id, exchange.model, ask)
 
-    def _heard(self, hearing: Hearing | None, *, durable: bool) -> None:
+    def _heard(self, hearing: Hearing | None, place: Place | None) -> None:
         """A verdict on what the ledger does not know would have no place to go."""
-        if hearing is not None and durable and self._judge is not None:
+        if hearing is not None and place is Place.LEDGER and self._judge is not None:
             self._judge.take(hearing)
 
     def _settle(self, exchange: Exchange, status: Status) -> Outcome:
@@ -329,11 +334,10 @@ class Gateway:
         self._listener(Settled(exchange.decision, outcome, away_s=exchange.away_s))
         return outcome
 
-    async def _durable(self, exchange: Exchange) -> bool:
+    async def _kept(self, exchange: Exchange) -> Place | None:
         """Wait for the ledger. The outcome is part of the promise: feedback may come at once, to another worker."""
-        if exchange.paid is not None:
-            await exchange.paid
-        return await durable(exchange.recorded, exchange.settled, listener=self._listener)
+        await paid(exchange.paid)
+        return await kept(exchange.recorded, exchange.settled, listener=self._listener)
 
 
 def _for_money(removed: Mapping[str, str], unaffordable: Mapping[str, str]) -> bool:

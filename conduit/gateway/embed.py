@@ -22,13 +22,13 @@ from conduit.core.errors import (
 )
 from conduit.core.events import Decided, Settled
 from conduit.core.protocols import Answer, Call, Clock, Ids, Listener, Provider
-from conduit.core.storage import Ledger
+from conduit.core.storage import Ledger, Place
 from conduit.gateway.cashier import Cashier
 from conduit.gateway.complete import Completion
 from conduit.gateway.exchange import Ask
 from conduit.gateway.fallback import Breaker, first_answer
 from conduit.gateway.meter import Meter
-from conduit.gateway.written import durable, looked_at
+from conduit.gateway.written import kept, looked_at, paid
 
 NAME = re.compile(r"[!-~]{1,200}")
 """As of the catalogue: it goes into headers."""
@@ -45,7 +45,7 @@ class Embedding:
     meter: Meter
     hold: Hold | None = None
     attempts: list[Attempt] = field(default_factory=list)
-    recorded: Future[None] | None = None
+    recorded: Future[Place] | None = None
     """Done when it is in the ledger."""
     paid: Future[None] | None = None
     """Done when what it did cost is in the purse."""
@@ -98,8 +98,8 @@ class Embeddings:
             self._settle(run, Status.CANCELLED)
             raise
         run.meter.read(answer.data)
-        outcome, kept = await self._settled(run, Status.ANSWERED)
-        return Completion(answer, decision, outcome, kept)
+        outcome, place = await self._settled(run, Status.ANSWERED)
+        return Completion(answer, decision, outcome, place)
 
     # -------------------------------------------------------------- before the call
 
@@ -170,12 +170,11 @@ class Embeddings:
 
     # -------------------------------------------------------------- after it
 
-    async def _settled(self, run: Embedding, status: Status) -> tuple[Outcome, bool]:
-        """When it is written; and whether it could be."""
+    async def _settled(self, run: Embedding, status: Status) -> tuple[Outcome, Place | None]:
+        """When it is written; and where."""
         outcome = self._settle(run, status)
-        if run.paid is not None:
-            await run.paid
-        return outcome, await durable(run.recorded, listener=self._listener)
+        await paid(run.paid)
+        return outcome, await kept(run.recorded, listener=self._listener)
 
     def _settle(self, run: Embedding, status: Status) -> Outcome:
         outcome = self._outcome(run, status)

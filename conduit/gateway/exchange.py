@@ -10,6 +10,7 @@ from conduit.core.catalogue import Catalogue
 from conduit.core.decision import Attempt, Decision, Outcome, Status
 from conduit.core.protocols import Clock
 from conduit.core.query import Query, estimate_tokens
+from conduit.core.storage import Place
 from conduit.gateway.meter import Meter
 
 MOST_CHOICES = 128
@@ -54,8 +55,8 @@ class Exchange:
     """Grows while the request runs; `outcome` is taken once, at its end."""
 
     decision: Decision
-    recorded: Future[None]
-    """Done when the decision is in the ledger."""
+    recorded: Future[Place]
+    """Done when the decision is in the ledger, or in the spool."""
     clock: Clock
     meter: Meter
     started_s: float
@@ -65,8 +66,8 @@ class Exchange:
     """Spent by the caller on reading: not the model's time."""
     models_s: float = 0.0
     """Spent on waiting for models."""
-    settled: Future[None] | None = None
-    """Done when the outcome is in the ledger."""
+    settled: Future[Place] | None = None
+    """Done when the outcome is."""
     answered: bool = False
     """Whether a stream has come to its proper end."""
     key_name: str = ""
@@ -75,6 +76,13 @@ class Exchange:
     """Of the model that is being asked; None where no cap is set."""
     paid: Future[None] | None = None
     """Done when what it did cost is in the purse."""
+
+    @property
+    def spooled(self) -> bool:
+        """Whether it is known by now that the decision waits in the spool."""
+        recorded = self.recorded
+        known = recorded.done() and not recorded.cancelled() and recorded.exception() is None
+        return known and recorded.result() is Place.SPOOL
 
     @property
     def model(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 
 from conduit.core.errors import LedgerError, WindowUnavailable
-from conduit.core.storage import Ledger
+from conduit.core.storage import Ledger, Standby
 from conduit.gateway.limiter import Limiter
 
 WITHIN_S = 0.9
@@ -30,6 +30,7 @@ class Readiness:
         database, redis = await asyncio.gather(self._database(), self._redis())
         return {
             **database,
+            **self._spool(),
             **redis,
             "models": OK if len(self.models) else "none configured",
             "draining": "yes" if self.draining else OK,
@@ -42,6 +43,12 @@ class Readiness:
         except (LedgerError, TimeoutError):
             return {"database": "unreachable", "migrations": "unknown"}
         return {"database": OK, "migrations": OK if current else "pending: restart Conduit, which brings them"}
+
+    def _spool(self) -> Mapping[str, str]:
+        standby = self.ledger.standby
+        if standby is Standby.NONE:
+            return {}
+        return {"spool": {Standby.READY: OK, Standby.BUSY: DEGRADED}.get(standby, "full: decisions are lost")}
 
     async def _redis(self) -> Mapping[str, str]:
         """Asked only where nobody is let in without it: elsewhere the last caller has found out already."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import chain
 
 from conduit.core.decision import Feedback
-from conduit.core.errors import LedgerConflict, NotFound
+from conduit.core.errors import LedgerConflict, LedgerUnavailable, NotFound
 from conduit.core.events import FeedbackGiven
 from conduit.core.judgement import Source, check, lessons_of, quality_of, replaced, said_by
 from conduit.core.protocols import Clock, Ids, Listener
@@ -50,6 +50,8 @@ class Settler:
 
     async def _once(self, name: str, said: Mapping[str, object], source: Source, key_id: str | None) -> Feedback:
         record = await self._ledger.find(name, key_id=key_id)
+        if (record is None or record.outcome is None) and await self._ledger.behind():
+            raise LedgerUnavailable("this answer may still be on its way into the ledger")
         if record is None:
             raise NotFound("response", name, param="response_id")
         earlier = signals_of(record)

@@ -7,7 +7,7 @@ from itertools import islice
 
 from conduit.core.decision import Decision, Feedback, Observation, Outcome, Status
 from conduit.core.errors import LedgerConflict, LedgerUnavailable
-from conduit.core.storage import ROUNDING, Cap, Entry, Record, Totals
+from conduit.core.storage import ROUNDING, Cap, Entry, Place, Record, Standby, Totals
 from conduit.stores.writer import Listener, Receipt, nobody
 
 
@@ -30,7 +30,7 @@ class MemoryLedger:
     async def open(self) -> None:
         self._closed = False
 
-    def append(self, *entries: Entry | Cap, power_safe: bool = False) -> Future[None]:  # noqa: ARG002 - no power cut is survived
+    def append(self, *entries: Entry | Cap, power_safe: bool = False) -> Future[Place]:  # noqa: ARG002 - no power cut is survived
         receipt = Receipt(loop=get_running_loop(), listener=self._listener)
         kept = [entry for entry in entries if not isinstance(entry, Cap)]
         names = [name for entry in kept for name in _names(entry)]
@@ -99,6 +99,13 @@ class MemoryLedger:
             rated=len(teaching),
             quality=sum(g.weight * g.quality for g in teaching) / sum(g.weight for g in teaching) if teaching else None,
         )
+
+    async def behind(self) -> bool:
+        return False
+
+    @property
+    def standby(self) -> Standby:
+        return Standby.NONE
 
     async def check(self) -> bool:
         return True

@@ -59,14 +59,40 @@ _ratings = select(
 _taught = select(func.coalesce(func.sum(_latest.c.weight), 0.0)).where(_teaching)
 
 
-def write(connection: Connection, entries: Iterable[Entry | Cap]) -> None:
-    by_table: dict[Table, list[rows.Row]] = defaultdict(list)
-    caps: list[Cap] = []
-    for entry in entries:
-        if isinstance(entry, Cap):
-            caps.append(entry)
+def write(connection: Connection, entries: Sequence[Entry | Cap]) -> None:
+    kept = [entry for entry in entries if not isinstance(entry, Cap)]
+    caps = [entry for entry in entries if isinstance(entry, Cap)]
+    _write(connection, map(rows.row, kept), caps)
+
+
+def replay(connection: Connection, appends: Sequence[rows.Rows]) -> None:
+    """Those that are not there yet. An append was written whole or not at all: it is there when the decision or the
+    outcome that it names is."""
+    there = {table: _known(connection, table, appends) for table in (decisions, outcomes)}
+    missing: list[tuple[Table, rows.Row]] = []
+    for append in appends:
+        names = [(table, row[_key(table)]) for table, row in append if table in there]
+        if any(name in there[table] for table, name in names):
             continue
-        table, row = rows.row(entry)
+        for table, name in names:
+            there[table].add(name)
+        missing += append
+    _write(connection, missing, ())
+
+
+def _known(connection: Connection, table: Table, appends: Sequence[rows.Rows]) -> set[object]:
+    column = table.c[_key(table)]
+    names = {row[column.name] for append in appends for each, row in append if each is table}
+    return set(connection.execute(select(column).where(column.in_(names))).scalars()) if names else set()
+
+
+def _key(table: Table) -> str:
+    return "id" if table is decisions else "decision_id"
+
+
+def _write(connection: Connection, kept: Iterable[tuple[Table, rows.Row]], caps: Sequence[Cap]) -> None:
+    by_table: dict[Table, list[rows.Row]] = defaultdict(list)
+    for table, row in kept:
         by_table[table].append(row)
     # Two processes that wrote the same revisions in different orders would wait for each other.
     by_table[feedback].sort(key=lambda row: (row["decision_id"], row["revision"]))

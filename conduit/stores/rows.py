@@ -1,6 +1,7 @@
 """Entries to rows and back, exactly."""
 
-from collections.abc import Mapping, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from sqlalchemy import Table
 from conduit.bandits.policy import Vector
 from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
 from conduit.core.storage import Entry
-from conduit.stores.tables import decisions, feedback, observations, outcomes
+from conduit.stores.tables import decisions, feedback, metadata, observations, outcomes
 
 Row = dict[str, object]
+Rows = list[tuple[Table, Row]]
 
 LESSON = ("quality", "weight", "rival", "preference")
 ATTEMPT = ("model", "latency_s", "error", "counts")
@@ -177,3 +179,24 @@ def context(blob: bytes) -> Vector:
 def _values(columns: str) -> list[Mapping[str, Any]]:
     by_field: dict[str, list[Any]] = orjson.loads(columns)
     return [dict(zip(by_field, values, strict=True)) for values in zip(*by_field.values(), strict=True)]
+
+
+# ------------------------------------------------------------------ to bytes and back
+
+
+def packed(entries: Iterable[Entry]) -> bytes:
+    """Columns by name, so that a later schema can still write them."""
+    named = [(table.name, values) for table, values in map(row, entries)]
+    return orjson.dumps(named, default=lambda blob: {"base64": b64encode(blob).decode()})
+
+
+def unpacked(record: bytes) -> Rows:
+    """Raises ValueError."""
+    return [
+        (metadata.tables[name], {column: _blob(value) for column, value in values.items()})
+        for name, values in orjson.loads(record)
+    ]
+
+
+def _blob(value: Any) -> object:
+    return b64decode(value["base64"]) if isinstance(value, dict) else value

@@ -6,10 +6,12 @@ from functools import partial
 
 from conduit.core.decision import Observation
 from conduit.core.errors import ConduitError, ConfigurationError
-from conduit.core.storage import Cap, Entry, Record, Totals
+from conduit.core.storage import Cap, Entry, Place, Record, Standby, Totals
 from conduit.stores import migrate, queries
 from conduit.stores.address import File, Server, address
 from conduit.stores.database import Database, T, Work
+from conduit.stores.detour import Detour, Terms
+from conduit.stores.rows import Rows
 from conduit.stores.sqlite import FileDatabase
 from conduit.stores.translation import DRIVER_ERRORS, in_our_words, meaning, misconfigured
 from conduit.stores.writer import Append, Listener, Writer, nobody
@@ -17,12 +19,22 @@ from conduit.stores.writer import Append, Listener, Writer, nobody
 
 class SqlLedger:
     """`url` is sqlite:///path or postgresql://user:password@host/database; `listener` is told of entries that were lost
-    while nobody waited for them."""
+    while nobody waited for them. With a `spool`, what is not power-safe waits there when the database did not take it
+    within `patience_s`."""
 
-    def __init__(self, url: str, *, listener: Listener = nobody, busy_timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        listener: Listener = nobody,
+        busy_timeout_s: float = 5.0,
+        spool: Terms | None = None,
+        patience_s: float = 2.0,
+    ) -> None:
         self._address = address(url)
         self._database = _database(self._address, busy_timeout_s=busy_timeout_s)
-        self._writer = Writer(self._commit, listener)
+        self._detour = None if spool is None else Detour(spool, self._replay, listener)
+        self._writer = Writer(self._commit, listener, detour=self._detour, patience_s=patience_s)
 
     async def open(self) -> None:
         """May be called again after it failed. Raises ConfigurationError when waiting cannot help."""
@@ -30,15 +42,29 @@ class SqlLedger:
         if refusal is not None:
             await self._database.close()
             raise refusal
+        if self._detour is not None:
+            await self._detour.open()
         self._writer.start()
 
-    def append(self, *entries: Entry | Cap, power_safe: bool = False) -> Future[None]:
+    def append(self, *entries: Entry | Cap, power_safe: bool = False) -> Future[Place]:
         return self._writer.append(entries, power_safe=power_safe)
 
     @property
     def queued(self) -> int:
         """Entries that wait to be written."""
         return self._writer.queued
+
+    @property
+    def spooled(self) -> int:
+        """Bytes that wait in this process's spool."""
+        return 0 if self._detour is None else self._detour.size
+
+    @property
+    def standby(self) -> Standby:
+        return Standby.NONE if self._detour is None else self._detour.standby
+
+    async def behind(self) -> bool:
+        return self._detour is not None and await self._detour.behind()
 
     @property
     def database(self) -> Database:
@@ -69,6 +95,8 @@ class SqlLedger:
 
     async def close(self) -> None:
         await self._writer.close()
+        if self._detour is not None:
+            await self._detour.close()
         await self._database.close()
 
     async def _refusal(self) -> ConduitError | None:
@@ -93,6 +121,10 @@ class SqlLedger:
             await self._database.write(
                 partial(queries.write, entries=entries), power_safe=any(append.power_safe for append in batch)
             )
+
+    async def _replay(self, appends: Sequence[Rows]) -> None:
+        with in_our_words():
+            await self._database.write(partial(queries.replay, appends=appends), power_safe=True)
 
 
 def _database(where: File | Server, *, busy_timeout_s: float) -> Database:

@@ -1,12 +1,13 @@
 """Group commit: many appends become one transaction, and each still learns its own fate."""
 
-from asyncio import AbstractEventLoop, Event, Future, Task, create_task, get_running_loop
+from asyncio import AbstractEventLoop, Event, Future, Task, create_task, gather, get_running_loop, wait
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from conduit.core.errors import LedgerConflict, LedgerError, LedgerUnavailable
-from conduit.core.storage import Cap, Entry
+from conduit.core.storage import Cap, Entry, Place
+from conduit.stores.detour import Detour, can_wait
 
 Listener = Callable[[str], None]
 """Told of entries that were lost while nobody waited for them, in one of the words below."""
@@ -27,16 +28,16 @@ def word(error: BaseException | None) -> str:
     return UNAVAILABLE if isinstance(error, LedgerUnavailable) else REFUSED
 
 
-class Receipt(Future[None]):
+class Receipt(Future[Place]):
     """The future of an append. A failure at which nobody ever looked is told to the listener, not to stderr."""
 
     def __init__(self, *, loop: AbstractEventLoop, listener: Listener) -> None:
         super().__init__(loop=loop)
         self._listener = listener
 
-    def fulfil(self) -> None:
+    def fulfil(self, place: Place = Place.LEDGER) -> None:
         if not self.done():
-            self.set_result(None)
+            self.set_result(place)
 
     def fail(self, error: LedgerError) -> None:
         if self.done():  # the waiter went away, so nobody else will say it
@@ -58,6 +59,10 @@ class Append:
     power_safe: bool
     receipt: Receipt
 
+    @property
+    def can_wait(self) -> bool:
+        return can_wait(self.entries, power_safe=self.power_safe)
+
 
 Write = Callable[[Sequence[Append]], Awaitable[None]]
 """Commits all or nothing. Raises LedgerUnavailable when there is no database to blame the entries, else LedgerError."""
@@ -66,12 +71,24 @@ Write = Callable[[Sequence[Append]], Awaitable[None]]
 class Writer:
     """One task that writes whatever was queued while it was writing."""
 
-    def __init__(self, write: Write, listener: Listener, *, capacity: int = 20_000, batch: int = 500) -> None:
-        """Counted in entries."""
+    def __init__(
+        self,
+        write: Write,
+        listener: Listener,
+        *,
+        capacity: int = 20_000,
+        batch: int = 500,
+        detour: Detour | None = None,
+        patience_s: float = 2.0,
+    ) -> None:
+        """`capacity` and `batch` are counted in entries. A write that took longer than `patience_s` may still succeed:
+        what can wait takes the `detour`, too, where it is seen whether it did."""
         self._write = write
         self._listener = listener
         self._capacity = capacity
         self._batch = batch
+        self._detour, self._patience_s = detour, patience_s
+        self._late: set[Task[LedgerError | None]] = set()
         self._queue: deque[Append] = deque()
         self.queued = 0
         self._wake = Event()
@@ -101,11 +118,12 @@ class Writer:
         self._wake.set()
         if self._task is not None:
             await self._task
+        await gather(*self._late)
 
     async def _run(self) -> None:
         while self._queue or not self._closing:
             if self._queue:
-                await self._settle(self._take())
+                await self._settle(await self._diverted(self._take()))
             else:
                 self._wake.clear()
                 await self._wake.wait()
@@ -119,19 +137,70 @@ class Writer:
         self.queued -= size
         return taken
 
+    async def _diverted(self, batch: Sequence[Append]) -> Sequence[Append]:
+        """What is left of it for the database: nothing overtakes what waits in the detour."""
+        detour = self._detour
+        if detour is None or not detour.busy:
+            return batch
+        away = detour.away
+        await self._detain([append for append in batch if append.can_wait])
+        rest = [append for append in batch if not append.can_wait]
+        if not away:
+            return rest
+        _fail(rest, LedgerUnavailable("the database is away"))
+        return ()
+
+    async def _detain(self, appends: Sequence[Append]) -> None:
+        """Again halved until those stand alone that cannot be kept at all."""
+        error = await self._detained(appends) if appends else None
+        if error is None:
+            for append in appends:
+                append.receipt.fulfil(Place.SPOOL)
+        elif len(appends) == 1 or isinstance(error, LedgerUnavailable):
+            _fail(appends, error)
+        else:
+            half = len(appends) // 2
+            await self._detain(appends[:half])
+            await self._detain(appends[half:])
+
+    async def _detained(self, appends: Sequence[Append]) -> LedgerError | None:
+        assert self._detour is not None
+        try:
+            await self._detour.keep([append.entries for append in appends])
+        except LedgerError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - as below
+            return LedgerError(f"the spool cannot keep this entry: {type(error).__name__}")
+        return None
+
     async def _settle(self, batch: Sequence[Append]) -> None:
         """A batch that is refused is halved until the guilty stand alone. The order is kept."""
-        error = await self._attempt(batch)
+        error = await self._within_patience(batch) if batch else None
         if error is None:
             for append in batch:
                 append.receipt.fulfil()
-        elif len(batch) == 1 or isinstance(error, LedgerUnavailable):
-            for append in batch:
-                append.receipt.fail(type(error)(str(error)))
+        elif isinstance(error, LedgerUnavailable):
+            if self._detour is not None:
+                await self._detain([append for append in batch if append.can_wait])
+            _fail([append for append in batch if self._detour is None or not append.can_wait], error)
+        elif len(batch) == 1:
+            _fail(batch, error)
         else:
             half = len(batch) // 2
             await self._settle(batch[:half])
-            await self._settle(batch[half:])
+            await self._settle(await self._diverted(batch[half:]))
+
+    async def _within_patience(self, batch: Sequence[Append]) -> LedgerError | None:
+        if self._detour is None:
+            return await self._attempt(batch)
+        # It is not cancelled: a driver that is interrupted may wait for the same server once more.
+        attempt = create_task(self._attempt(batch), name="ledger write")
+        done, _ = await wait({attempt}, timeout=self._patience_s)
+        if done:
+            return attempt.result()
+        self._late.add(attempt)
+        attempt.add_done_callback(self._late.discard)
+        return LedgerUnavailable("the database is too slow")
 
     async def _attempt(self, batch: Sequence[Append]) -> LedgerError | None:
         try:
@@ -141,3 +210,9 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the outermost boundary of this task: it must outlive any entry
             return LedgerError(f"the ledger cannot keep this entry: {type(error).__name__}")
         return None
+
+
+def _fail(appends: Sequence[Append], error: LedgerError) -> None:
+    """Each with an error of its own: a traceback is no place for others'."""
+    for append in appends:
+        append.receipt.fail(type(error)(str(error)))

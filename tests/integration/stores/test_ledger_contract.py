@@ -6,7 +6,7 @@ import pytest
 
 from conduit.core.decision import Status
 from conduit.core.errors import LedgerConflict, LedgerUnavailable
-from conduit.core.storage import Ledger
+from conduit.core.storage import Ledger, Place
 from tests.unit.stores.entries import decision, feedback, name, observation, outcome, plain
 
 # ------------------------------------------------------------------ what goes in comes out
@@ -113,7 +113,7 @@ async def test_a_conflict_is_the_guilty_ones_alone(ledger: Ledger) -> None:
     await ledger.append(decision(7), decision(40))
     receipts = [ledger.append(decision(number), observation(number)) for number in range(60)]
     fates = await asyncio.gather(*receipts, return_exceptions=True)
-    assert [number for number, fate in enumerate(fates) if fate is not None] == [7, 40]
+    assert [number for number, fate in enumerate(fates) if fate is not Place.LEDGER] == [7, 40]
     assert all(isinstance(fates[number], LedgerConflict) for number in (7, 40))
     seen = [o.decision_id for _, o in await ledger.observations(after=0, limit=100)]
     assert seen == [name(number) for number in range(60) if number not in (7, 40)]
@@ -123,7 +123,7 @@ async def test_the_first_of_two_equal_appends_wins(ledger: Ledger) -> None:
     fates = await asyncio.gather(
         ledger.append(decision(why="first")), ledger.append(decision(why="second")), return_exceptions=True
     )
-    assert fates[0] is None
+    assert fates[0] is Place.LEDGER
     assert isinstance(fates[1], LedgerConflict)
     record = await ledger.find(name(1))
     assert record is not None

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from conduit.core.errors import LedgerConflict
-from conduit.core.storage import Cap, Ledger
+from conduit.core.storage import Cap, Ledger, Place
 from tests.unit.stores.entries import decision, feedback, name, observation
 
 NOON_S = 1_700_000_000.0
@@ -68,7 +68,7 @@ async def test_of_many_at_once_as_many_are_taken_as_fit(ledger: Ledger) -> None:
     free = [ledger.append(feedback(number, weight=1.0, model="bob")) for number in range(20, 40)]
     fates = await asyncio.gather(*capped, return_exceptions=True)
     await asyncio.gather(*free)
-    assert [fate is None for fate in fates] == [True] * 3 + [False] * 17
+    assert [fate is Place.LEDGER for fate in fates] == [True] * 3 + [False] * 17
     assert all(isinstance(fate, LedgerConflict) for fate in fates[3:])
     assert (await given(ledger), await given(ledger, model="bob")) == (3.0, 20.0)
     assert len(await ledger.observations(after=0, limit=99)) == 3

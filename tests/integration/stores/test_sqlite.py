@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conduit.core.errors import ConfigurationError, LedgerUnavailable
+from conduit.core.storage import Place
 from conduit.stores.sql import SqlLedger
 from tests.unit.stores.entries import decision, name, outcome
 
@@ -102,7 +103,7 @@ async def test_a_full_disk_is_unavailable_until_there_is_room(impatient: SqlLedg
     await impatient._database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1").all(), power_safe=False)
     for number in range(2, 200):
         (fate,) = await asyncio.gather(impatient.append(decision(number)), return_exceptions=True)
-        if fate is not None:
+        if fate is not Place.LEDGER:
             break
     assert isinstance(fate, LedgerUnavailable)
     assert str(fate) == "the database has no room: the disk is full"

@@ -20,7 +20,7 @@ from conduit.core.events import Began, Decided, Degraded, Ended, Event, Settled
 from conduit.core.protocols import Frame
 from conduit.core.query import Query
 from conduit.core.router import Router
-from conduit.core.storage import Ledger
+from conduit.core.storage import Ledger, Place
 from conduit.gateway.complete import DONE, Gateway
 from conduit.gateway.exchange import Ask
 from conduit.gateway.fallback import Breaker
@@ -75,7 +75,7 @@ async def test_an_answer_is_passed_on_recorded_and_teaches() -> None:
     assert record is not None
     assert record.outcome == done.outcome
     assert (done.outcome.cost_usd, done.outcome.output_tokens) == (pytest.approx(0.002), 500)
-    assert done.durable
+    assert done.kept is Place.LEDGER
     assert orjson.loads(done.answer.body) == completion("hi", input_tokens=1000, output_tokens=500)
     assert await b.lessons() == [("first", None, 500.0)]
     within = [Began, Began, Ended, Decided, Ended]
@@ -190,7 +190,7 @@ async def test_who_leaves_while_waiting_is_on_record() -> None:
 async def test_without_a_ledger_the_answer_is_given_and_says_so() -> None:
     b = Bench(completion(), ledger=SqlLedger("sqlite:///never-opened.db"))
     done = await b.gateway.complete(ASK)
-    assert not done.durable
+    assert done.kept is None
     assert Degraded("ledger", "LedgerUnavailable") in b.events
     with pytest.raises(LedgerUnavailable):
         await b.gateway.decide(ASK)

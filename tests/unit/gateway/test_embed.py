@@ -12,6 +12,7 @@ from conduit.core.errors import AllModelsFailed, BudgetExceeded, NoEligibleModel
 from conduit.core.events import Decided, Event, Settled
 from conduit.core.protocols import Answer, Call
 from conduit.core.query import Query
+from conduit.core.storage import Place
 from conduit.gateway.cashier import Terms, make_cashier
 from conduit.gateway.embed import Embeddings
 from conduit.gateway.exchange import Ask
@@ -62,7 +63,7 @@ async def test_it_is_on_record_with_tokens_and_dollars_and_teaches_nothing(name:
     record = await bench.ledger.find(done.decision.id, key_id="key_1")
     assert record is not None
     assert record.outcome == done.outcome
-    assert (done.outcome.model, done.outcome.status, done.durable) == (name, Status.ANSWERED, True)
+    assert (done.outcome.model, done.outcome.status, done.kept) == (name, Status.ANSWERED, Place.LEDGER)
     assert (done.outcome.input_tokens, done.outcome.output_tokens, done.outcome.measured) == (7, 0, True)
     assert done.outcome.cost_usd == pytest.approx(0.007)
     assert (record.decision.routed, record.decision.domain, record.decision.input_tokens) == (False, EMBEDDINGS, 25)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from conduit.core.errors import LedgerConflict, LedgerError, LedgerUnavailable
+from conduit.core.storage import Place
 from conduit.stores.writer import CONFLICT, REFUSED, UNAVAILABLE, Append, Writer
 from tests.unit.stores.entries import decision, name
 
@@ -114,7 +115,7 @@ async def test_an_outage_fails_what_is_queued_and_ends(writer: Writer, book: Boo
 async def test_a_bug_in_the_store_fails_one_append_and_not_the_writer(writer: Writer, book: Book) -> None:
     book.guilty = {name(1): TypeError("with a secret in it")}
     fates = await asyncio.gather(*(append(writer, number) for number in range(3)), return_exceptions=True)
-    assert [type(fate) for fate in fates] == [type(None), LedgerError, type(None)]
+    assert [type(fate) for fate in fates] == [Place, LedgerError, Place]
     assert "secret" not in str(fates[1])
 
 

@@ -1,0 +1,172 @@
+"""What waits while the database is away: kept, replayed in its order, once, and nothing overtakes it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from conduit.core.errors import ConfigurationError, LedgerConflict, LedgerError, LedgerUnavailable
+from conduit.core.storage import Place, Standby
+from conduit.stores import detour as module
+from conduit.stores.detour import FULL, LOST, Detour, Terms, can_wait
+from conduit.stores.rows import Rows
+from conduit.stores.writer import Append, Writer
+from tests.unit.stores.entries import decision, feedback, name, observation, outcome
+
+BIG = 10**6
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+class Book:
+    """A store that is away, or slow, or refuses some, and knows what it has."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self.guilty: dict[str, LedgerError] = {}
+        self.open = asyncio.Event()
+        self.open.set()
+        self.away = False
+
+    async def write(self, batch: Sequence[Append]) -> None:
+        await self._take([entry.id for append in batch for entry in append.entries])  # type: ignore[union-attr]
+
+    async def replay(self, appends: Sequence[Rows]) -> None:
+        names = [str(row["id"]) for append in appends for _, row in append]
+        await self._take([name for name in names if name not in self.kept])
+
+    async def _take(self, names: list[str]) -> None:
+        if self.away:
+            raise LedgerUnavailable("away")
+        await self.open.wait()
+        for each in names:
+            if each in self.guilty:
+                raise self.guilty[each]
+        self.kept += names
+
+
+class Bench:
+    def __init__(self, folder: Path, most_bytes: int = BIG) -> None:
+        self.book, self.words = Book(), list[str]()
+        self.detour = Detour(Terms(folder, most_bytes, "mine"), self.book.replay, self.words.append)
+        self.writer = Writer(self.book.write, self.words.append, detour=self.detour, patience_s=0.05)
+
+    async def start(self) -> None:
+        await self.detour.open()
+        self.writer.start()
+
+    async def stop(self) -> None:
+        await self.writer.close()
+        await self.detour.close()
+
+    def decide(self, *numbers: int) -> list["asyncio.Future[Place]"]:
+        return [self.writer.append((decision(number),), power_safe=False) for number in numbers]
+
+    async def drained(self) -> None:
+        while self.detour.busy:
+            await asyncio.gather(*self.decide(), asyncio.sleep(0.001))
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    bench = Bench(tmp_path)
+    await bench.start()
+    yield bench
+    bench.book.open.set()
+    await bench.stop()
+
+
+async def test_while_all_is_well_nothing_goes_that_way(bench: Bench, tmp_path: Path) -> None:
+    assert await asyncio.gather(*bench.decide(1, 2)) == [Place.LEDGER] * 2
+    assert (bench.detour.standby, await bench.detour.behind()) == (Standby.READY, False)
+    assert names(tmp_path) == []
+
+
+async def test_what_waited_is_written_once_and_in_order_before_what_came_later(bench: Bench) -> None:
+    bench.book.away = True
+    assert await asyncio.gather(*bench.decide(1, 2, 3)) == [Place.SPOOL] * 3
+    assert (bench.detour.standby, await bench.detour.behind()) == (Standby.BUSY, True)
+    bench.book.away = False
+    later = await asyncio.gather(*bench.decide(4, 5))
+    await bench.drained()
+    assert await asyncio.gather(*bench.decide(6)) == [Place.LEDGER]
+    assert bench.book.kept == [name(number) for number in range(1, 7)]
+    assert set(later) <= {Place.SPOOL, Place.LEDGER}
+    assert not await bench.detour.behind()
+    assert bench.words == []
+
+
+async def test_a_write_that_hangs_waits_and_is_not_written_twice_when_it_succeeds_after_all(bench: Bench) -> None:
+    bench.book.open.clear()
+    assert await asyncio.gather(*bench.decide(1)) == [Place.SPOOL]
+    bench.book.open.set()
+    await bench.drained()
+    assert bench.book.kept == [name(1)]
+
+
+async def test_feedback_never_waits_there_and_is_refused_at_once(bench: Bench) -> None:
+    bench.book.away = True
+    await asyncio.gather(*bench.decide(1))
+    with pytest.raises(LedgerUnavailable):
+        await bench.writer.append((feedback(1),), power_safe=True)
+    bench.book.away = False
+    await bench.drained()
+    assert bench.book.kept == [name(1)]
+    assert await bench.writer.append((feedback(1),), power_safe=True) is Place.LEDGER
+
+
+def test_only_what_has_a_name_and_no_condition_can_wait() -> None:
+    assert can_wait([outcome(), observation()], power_safe=False)
+    assert not can_wait([observation()], power_safe=False)
+    assert not can_wait([outcome()], power_safe=True)
+
+
+async def test_a_full_spool_says_so_once_and_has_room_again_when_it_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    bench = Bench(tmp_path, most_bytes=3000)
+    await bench.start()
+    bench.book.away = True
+    fates: list[object] = []
+    for number in range(20):
+        fates += await asyncio.gather(*bench.decide(number), return_exceptions=True)
+    assert bench.detour.standby is Standby.FULL
+    assert bench.words.count(FULL) == 1
+    bench.book.away = False
+    await bench.drained()
+    assert bench.book.kept == [name(number) for number, fate in enumerate(fates) if fate is Place.SPOOL] != []
+    assert bench.detour.standby is Standby.READY
+    await bench.stop()
+
+
+async def test_who_comes_after_a_dead_process_writes_what_it_left(bench: Bench, tmp_path: Path) -> None:
+    bench.book.away = True
+    await asyncio.gather(*bench.decide(1, 2))
+    await bench.stop()
+    heir = Bench(tmp_path)
+    await heir.start()
+    assert heir.book.kept == [name(1), name(2)]
+    assert names(tmp_path) == []
+    await heir.stop()
+
+
+async def test_a_refused_append_is_told_and_stops_nobody(bench: Bench) -> None:
+    bench.book.away = True
+    await asyncio.gather(*bench.decide(*range(5)))
+    bench.book.guilty = {name(1): LedgerError("odd"), name(3): LedgerConflict("taken")}
+    bench.book.away = False
+    await bench.drained()
+    assert bench.book.kept == [name(number) for number in (0, 2, 4)]
+    assert bench.words == [LOST, LOST]
+
+
+async def test_a_folder_that_was_asked_for_and_cannot_be_used_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    detour = Detour(Terms(tmp_path / "file" / "x", 1, "mine", required=True), Book().replay, print)
+    with pytest.raises(ConfigurationError, match="SPOOL_PATH"):
+        await detour.open()
