@@ -1,17 +1,19 @@
 """Authentication: who calls, before anything else is done for them."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from conduit.api.envelope import problem_of, refuse
+from conduit.api.envelope import LimitReached, problem_of, refuse
 from conduit.api.paths import is_preflight, routed_path
-from conduit.core.errors import KeysUnavailable, Unauthenticated
+from conduit.core.errors import KeysUnavailable, Unauthenticated, WindowUnavailable
 from conduit.gateway.keyring import Admitted, Keyring
 
 ALWAYS_OPEN = "/health"
 """Whoever watches the process must see it, whatever an operator protects."""
 BEARER = b"bearer"
+UNTHROTTLED = nullcontext()
 
 
 class Authentication:
@@ -34,13 +36,10 @@ class Authentication:
             return
         try:
             admitted = await _admitted(scope)
-        except (Unauthenticated, KeysUnavailable) as error:
-            if isinstance(error, Unauthenticated):
-                _tell(scope, good=False)
+        except (Unauthenticated, KeysUnavailable, LimitReached, WindowUnavailable) as error:
             await refuse(problem_of(error), scope, receive, send)
             return
         if admitted is not None:
-            _tell(scope, good=True)
             scope["conduit.key"] = admitted.key
             scope["conduit.log"]["key"] = admitted.key.id
             if admitted.remembered:
@@ -55,18 +54,14 @@ class Authentication:
 
 
 async def _admitted(scope: Scope) -> Admitted | None:
-    """None when nobody needs a key. Raises Unauthenticated and KeysUnavailable."""
+    """None when nobody needs a key. Raises Unauthenticated and KeysUnavailable; and what a throttle in front of the
+    door raises: LimitReached and WindowUnavailable."""
     keyring: Keyring = scope["app"].state.conduit.keyring
     if not await keyring.asks():
         return None
-    return await keyring.admit(_token(scope))
-
-
-def _tell(scope: Scope, *, good: bool) -> None:
-    """The throttle in front of the door, if there is one and this was an attempt."""
-    judged = scope.get("conduit.judged")
-    if judged is not None:
-        judged(good=good)
+    attempt: AbstractAsyncContextManager[None] = scope.get("conduit.attempt", UNTHROTTLED)
+    async with attempt:
+        return await keyring.admit(_token(scope))
 
 
 def _token(scope: Scope) -> bytes:

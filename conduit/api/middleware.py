@@ -59,7 +59,7 @@ def middleware(
             FailedAuthThrottle,
             limit=settings.api_failed_auth_limit,
             trusted=parsed_networks(settings.trusted_proxies),
-            clock=clock,
+            ids=ids,
         ),
         Middleware(Authentication, protected_prefixes=parsed_list(settings.api_protected_prefixes)),
         Middleware(

@@ -1,89 +1,124 @@
 """Who tries keys that are wrong must wait: a throttle by address, in front of the door."""
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import sha256
 from math import ceil
+from types import TracebackType
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from conduit.api.envelope import Problem, refuse
+from conduit.api.envelope import LimitReached, Problem
 from conduit.api.paths import is_probe
 from conduit.api.peer import peer_of
+from conduit.api.ratelimit import DEGRADED
+from conduit.core.errors import Unauthenticated
 from conduit.core.networks import Network
-from conduit.core.protocols import Clock
+from conduit.core.protocols import Ids
+from conduit.gateway.limiter import Entry, Limiter
 
-WITHIN_S = 60.0
-MOST_PEERS = 10_000
 MOST_GOOD = 10_000
 
 
+class Who(NamedTuple):
+    """Who tries, and the SHA-256 of what they sent."""
+
+    peer: str
+    digest: bytes
+
+
 class FailedAuthThrottle:
-    """After `limit` failures within a minute an address is refused unheard, until the oldest of them is a minute old.
+    """After `limit` failures within a minute an address is refused unheard, until the oldest of them is a minute old:
+    they are counted as tokens are, one each, by the limiter, and so over all processes where there is Redis.
 
     A key that was good from that address stays good from it: behind a shared proxy one who fails does not lock out the
-    others. What is not an attempt (no Authorization header) is not refused. Each process counts for itself.
+    others. What is not an attempt (no Authorization header, nobody asks for a key) is not refused.
     """
 
-    def __init__(self, app: ASGIApp, *, limit: int, trusted: Sequence[Network], clock: Clock) -> None:
-        self._app, self._limit, self._trusted, self._clock = app, limit, trusted, clock
-        self._failed: OrderedDict[str, deque[float]] = OrderedDict()
-        self._good: OrderedDict[tuple[str, bytes], None] = OrderedDict()
-        """Peer and SHA-256 of what it sent; who came last is last."""
+    def __init__(self, app: ASGIApp, *, limit: int, trusted: Sequence[Network], ids: Ids) -> None:
+        self._app, self._trusted = app, trusted
+        self.limit, self.ids = limit, ids
+        self._good: OrderedDict[Who, None] = OrderedDict()
+        """Who came last is last."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        attempt = self._attempt(scope)
-        if attempt is None:
-            await self._app(scope, receive, send)
-            return
-        wait_s = self._wait_s(attempt[0])
-        if wait_s > 0 and attempt not in self._good:
-            await refuse(self._refusal(wait_s), scope, receive, send)
-            return
-        scope["conduit.judged"] = lambda *, good: self._judged(attempt, good=good)
+        who = self._who(scope)
+        if who is not None:
+            scope["conduit.attempt"] = Attempt(self, scope["app"].state.conduit.limiter, who)
         await self._app(scope, receive, send)
 
-    def _attempt(self, scope: Scope) -> tuple[str, bytes] | None:
-        """Who tries, and with what; None when nothing is tried."""
-        if self._limit == 0 or scope["type"] != "http" or is_probe(scope):
+    def _who(self, scope: Scope) -> Who | None:
+        """None when nothing is tried."""
+        if self.limit == 0 or scope["type"] != "http" or is_probe(scope):
             return None
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
-        return (peer_of(scope, self._trusted), sha256(b"\0".join(sent)).digest()) if sent else None
+        return Who(peer_of(scope, self._trusted), sha256(b"\0".join(sent)).digest()) if sent else None
 
-    def _judged(self, attempt: tuple[str, bytes], *, good: bool) -> None:
-        """Told by the door, before anything else is done for the caller."""
-        if good:
-            self._good[attempt] = None
-            self._good.move_to_end(attempt)
-            if len(self._good) > MOST_GOOD:
-                self._good.popitem(last=False)
+    def knows(self, who: Who) -> bool:
+        return who in self._good
+
+    def remember(self, who: Who) -> None:
+        self._good[who] = None
+        self._good.move_to_end(who)
+        if len(self._good) > MOST_GOOD:
+            self._good.popitem(last=False)
+
+    def forget(self, who: Who) -> None:
+        self._good.pop(who, None)
+
+
+class Attempt:
+    """What the door does while it judges. A failure is set aside before it is known to be one, so that of many at once
+    no more are judged than may fail."""
+
+    def __init__(self, throttle: FailedAuthThrottle, limiter: Limiter, who: Who) -> None:
+        self._throttle, self._limiter, self._who = throttle, limiter, who
+        self._visit = ""
+        """Empty: nothing is set aside."""
+
+    async def __aenter__(self) -> None:
+        """Raises LimitReached, and WindowUnavailable where limits fail closed."""
+        if self._throttle.knows(self._who):
             return
-        self._good.pop(attempt, None)
-        failures = self._failed.setdefault(attempt[0], deque(maxlen=self._limit))
-        failures.append(self._clock.elapsed_s())
-        self._failed.move_to_end(attempt[0])
-        if len(self._failed) > MOST_PEERS:
-            self._failed.popitem(last=False)
+        entry = await self._hold()
+        if entry.admission.refused:
+            self._visit = ""
+            raise LimitReached(_refusal(entry))
 
-    def _wait_s(self, peer: str) -> float:
-        """0 when it may try."""
-        failures = self._failed.get(peer)
-        if failures is None:
-            return 0.0
-        now_s = self._clock.elapsed_s()
-        while failures and failures[0] <= now_s - WITHIN_S:
-            failures.popleft()
-        if not failures:
-            del self._failed[peer]
-            return 0.0
-        return failures[0] + WITHIN_S - now_s if len(failures) >= self._limit else 0.0
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Good, or a failure; or nobody could tell, and then it was neither."""
+        failed = kind is not None and issubclass(kind, Unauthenticated)
+        if kind is None:
+            self._throttle.remember(self._who)
+        elif failed:
+            self._throttle.forget(self._who)
+            if not self._visit:  # it was good before
+                await self._hold()
+        if self._visit:
+            await self._limiter.leave(self._caller, self._visit, int(failed))
 
-    def _refusal(self, wait_s: float) -> Problem:
-        retry_after = max(ceil(wait_s), 1)
-        return Problem(
-            429,
-            "rate_limit_exceeded",
-            f"{self._limit} wrong keys came from this address within a minute; wait, and send the right one",
-            more={"retry_after": retry_after, "limit": self._limit, "current": self._limit},
-            headers={"retry-after": str(retry_after)},
-        )
+    async def _hold(self) -> Entry:
+        self._visit = self._throttle.ids.new("try")
+        return await self._limiter.hold(self._caller, self._visit, 1, self._throttle.limit)
+
+    @property
+    def _caller(self) -> str:
+        return f"wrong:{self._who.peer}"
+
+
+def _refusal(entry: Entry) -> Problem:
+    admission = entry.admission
+    retry_after = max(ceil(admission.wait_s), 1)
+    headers = {"retry-after": str(retry_after)}
+    if entry.degraded:
+        headers |= {str(DEGRADED[0], "ascii"): str(DEGRADED[1], "ascii")}
+    return Problem(
+        429,
+        "rate_limit_exceeded",
+        f"{admission.limit} wrong keys came from this address within a minute; wait, and send the right one",
+        more={"retry_after": retry_after, "limit": admission.limit, "current": admission.current},
+        headers=headers,
+    )

@@ -7,6 +7,9 @@ from conduit.core.admission import LEASE_S, WINDOW_S, Admission
 from conduit.core.keys import Limits
 from conduit.core.protocols import Clock
 
+MOST_CALLERS = 100_000
+"""Whoever commands as many addresses makes room for others again, and takes no more memory than this."""
+
 
 @dataclass(slots=True)
 class Visits:
@@ -51,10 +54,13 @@ class Visits:
 
 
 class MemoryWindow:
-    """A Window. It remembers who came within the last `window_s` or is inside, and nobody else."""
+    """A Window. It remembers who came within the last `window_s` or is inside, and nobody else; of more than `most`
+    those who came last."""
 
-    def __init__(self, clock: Clock, *, window_s: float = WINDOW_S, lease_s: float = LEASE_S) -> None:
-        self._clock, self._window_s, self._lease_s = clock, window_s, lease_s
+    def __init__(
+        self, clock: Clock, *, window_s: float = WINDOW_S, lease_s: float = LEASE_S, most: int = MOST_CALLERS
+    ) -> None:
+        self._clock, self._window_s, self._lease_s, self._most = clock, window_s, lease_s, most
         self._callers: OrderedDict[str, Visits] = OrderedDict()
         """Who came last is last."""
 
@@ -106,6 +112,8 @@ class MemoryWindow:
         self._forget_two(now_s)
         visits = self._callers.setdefault(caller, Visits())
         self._callers.move_to_end(caller)
+        if len(self._callers) > self._most:
+            self._callers.popitem(last=False)
         visits.forget(now_s - self._window_s, now_s)
         return visits
 

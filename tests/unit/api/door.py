@@ -17,6 +17,7 @@ from conduit.core.events import Event
 from conduit.core.keys import Key, KeyEntry, Limits, Secret, digest_of, secret_of
 from conduit.core.storage import KeyStore
 from conduit.gateway.keyring import Keyring, Terms
+from conduit.gateway.limiter import Limiter
 from conduit.stores.keys import MemoryKeyStore
 from conduit.testing import CountingIds, StillClock
 
@@ -55,11 +56,17 @@ async def who(request: Request) -> Response:
 
 
 class _State:
-    def __init__(self, ring: Keyring) -> None:
-        self.keyring = ring
+    def __init__(self, ring: Keyring, limiter: Limiter | None) -> None:
+        self.keyring, self.limiter = ring, limiter
 
 
-def guarded(ring: Keyring, *, protected: Sequence[str] = ("/v1/",), layers: Sequence[Middleware] = ()) -> ASGIApp:
+def guarded(
+    ring: Keyring,
+    *,
+    protected: Sequence[str] = ("/v1/",),
+    layers: Sequence[Middleware] = (),
+    limiter: Limiter | None = None,
+) -> ASGIApp:
     """Every route says who it thinks is calling."""
     paths = ("/v1/models", "/v1/deep/{rest:path}", "/health/live", "/healthy", "/open", "/v10", "/metrics", "/")
     routes = [Route(path, who, methods=["GET", "POST"]) for path in paths]
@@ -71,7 +78,7 @@ def guarded(ring: Keyring, *, protected: Sequence[str] = ("/v1/",), layers: Sequ
             Middleware(Authentication, protected_prefixes=protected),
         ],
     )
-    app.state.conduit = _State(ring)
+    app.state.conduit = _State(ring, limiter)
     return app
 
 

@@ -53,9 +53,9 @@ def test_each_layer_is_made_with_its_own_settings() -> None:
     assert (limit["usual"], limit["unsaid_tokens"]) == (Limits(requests_per_minute=4), 77)
     for layer in (FailedAuthThrottle, RateLimit):
         assert [str(network) for network in made[layer]["trusted"]] == ["10.0.0.0/8"]
-    for layer in (RequestContext, SizeLimit, FailedAuthThrottle):
+    for layer in (RequestContext, SizeLimit):
         assert isinstance(made[layer]["clock"], StillClock)
-    for layer in (RequestContext, RateLimit):
+    for layer in (RequestContext, FailedAuthThrottle, RateLimit):
         assert isinstance(made[layer]["ids"], CountingIds)
     assert {SecurityHeaders, ErrorBoundary} <= set(made)
     assert PayloadTap not in made

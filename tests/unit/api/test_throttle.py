@@ -1,5 +1,6 @@
 """Who tries wrong keys waits, and nobody else does."""
 
+import asyncio
 import secrets
 from typing import Any
 
@@ -10,20 +11,39 @@ from starlette.types import ASGIApp
 
 from conduit.api import throttle
 from conduit.api.throttle import FailedAuthThrottle
+from conduit.core.errors import LedgerUnavailable
+from conduit.core.events import Event
+from conduit.core.keys import KeyEntry
 from conduit.core.networks import parsed_networks
+from conduit.core.protocols import Window
+from conduit.gateway.limiter import Limiter
 from conduit.stores.keys import MemoryKeyStore
-from conduit.testing import StillClock
+from conduit.stores.window import MemoryWindow
+from conduit.testing import CountingIds, StillClock
 from tests.unit.api.door import OWN, Reply, bearer, call, entry, guarded, keyring, secret
+from tests.unit.gateway.test_limiter import Unsteady
 
 LIMIT = 5
 KEY = bearer(OWN)
 
 
 class Door:
-    def __init__(self, *, limit: int = LIMIT, proxies: str = "", **ring: Any) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int = LIMIT,
+        proxies: str = "",
+        shared: Window | None = None,
+        fails_closed: bool = False,
+        **ring: Any,
+    ) -> None:
         self.clock = StillClock(1000.0)
-        guard = Middleware(FailedAuthThrottle, limit=limit, trusted=parsed_networks(proxies), clock=self.clock)
-        self.app: ASGIApp = guarded(keyring(clock=self.clock, **ring), layers=[guard])
+        self.window, self.events = MemoryWindow(self.clock), list[Event]()
+        self.limiter = Limiter(
+            shared=shared, local=self.window, clock=self.clock, listener=self.events.append, fails_closed=fails_closed
+        )
+        guard = Middleware(FailedAuthThrottle, limit=limit, trusted=parsed_networks(proxies), ids=CountingIds())
+        self.app: ASGIApp = guarded(keyring(clock=self.clock, **ring), layers=[guard], limiter=self.limiter)
 
     async def wrong(self, times: int = 1, **more: Any) -> list[int]:
         return [(await call(self.app, "/v1/models", bearer(secrets.token_hex()), **more)).status for _ in range(times)]
@@ -126,16 +146,63 @@ async def test_zero_counts_nothing_and_an_open_door_has_no_failures() -> None:
 
 
 async def test_what_is_remembered_is_bounded(monkeypatch) -> None:
-    monkeypatch.setattr(throttle, "MOST_PEERS", 3)
     monkeypatch.setattr(throttle, "MOST_GOOD", 2)
     seen: list[FailedAuthThrottle] = []
 
     def kept(app: ASGIApp) -> FailedAuthThrottle:
-        seen.append(FailedAuthThrottle(app, limit=1, trusted=(), clock=StillClock()))
+        seen.append(FailedAuthThrottle(app, limit=1, trusted=(), ids=CountingIds()))
         return seen[0]
 
-    app = guarded(keyring(), layers=[Middleware(kept)])
+    window = MemoryWindow(StillClock(), most=3)
+    limiter = Limiter(shared=None, local=window, clock=StillClock(), listener=print)
+    app = guarded(keyring(), layers=[Middleware(kept)], limiter=limiter)
     for n in range(9):
         await call(app, "/v1/models", KEY, client=f"192.0.2.{n}")
         await call(app, "/v1/models", bearer("wrong"), client=f"192.0.2.{n}")
-    assert (len(seen[0]._failed), len(seen[0]._good)) == (3, 2)
+    assert (len(window._callers), len(seen[0]._good)) == (3, 2)
+
+
+async def test_of_many_at_once_no_more_are_judged_than_may_fail() -> None:
+    """Nor do those who wait for the judgement of others count when they were right."""
+    store = MemoryKeyStore()
+    for n in range(LIMIT):
+        await store.create(entry(n))
+    door = Door(store=store)
+    wrong = [call(door.app, "/v1/models", bearer(secrets.token_hex())) for _ in range(50)]
+    assert sorted(reply.status for reply in await asyncio.gather(*wrong)) == [401] * LIMIT + [429] * (50 - LIMIT)
+    good = [call(door.app, "/v1/models", bearer(secret(n)), client="192.0.2.2") for n in range(LIMIT)]
+    assert {reply.status for reply in await asyncio.gather(*good)} == {200}
+    assert await door.wrong(LIMIT, client="192.0.2.2") == [401] * LIMIT
+
+
+async def test_failures_count_over_all_processes_and_in_each_while_that_cannot_be() -> None:
+    """And the refusal says so."""
+    clock = StillClock(1000.0)
+    shared = Unsteady(MemoryWindow(clock))
+    one, other = Door(shared=shared), Door(shared=shared)
+    assert await one.wrong(3) + await other.wrong(3) == [401] * LIMIT + [429]
+    assert b"x-conduit-degraded" not in (await call(one.app, "/v1/models", bearer("x"))).headers
+    shared.mood = "breaks"
+    assert await one.wrong(3) == [401, 401, 429]  # it knows of its own three
+    assert (await call(one.app, "/v1/models", bearer("x"))).headers[b"x-conduit-degraded"] == b"ratelimit"
+
+
+async def test_where_limits_fail_closed_nobody_tries_uncounted() -> None:
+    shared = Unsteady(MemoryWindow(StillClock()))
+    door = Door(shared=shared, fails_closed=True)
+    assert (await door.right()).status == 200
+    shared.mood = "breaks"
+    refused = await call(door.app, "/v1/models", bearer("x"))
+    assert (refused.status, refused.code) == (503, "limits_unavailable")
+    assert (await door.right()).status == 200
+
+
+async def test_while_keys_cannot_be_looked_up_nobody_fails() -> None:
+    class Away(MemoryKeyStore):
+        async def find(self, digest: bytes) -> KeyEntry | None:
+            raise LedgerUnavailable("away")
+
+    door = Door(store=Away())
+    for _ in range(2 * LIMIT):
+        assert (await call(door.app, "/v1/models", bearer(secret()))).status == 503
+    assert await door.wrong() == [401]
