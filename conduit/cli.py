@@ -135,6 +135,27 @@ def demo(
     run_demo(seconds=seconds, seed=seed)
 
 
+@app.command()
+def export(
+    path: Path = typer.Argument(help="Where to: a name that ends in .jsonl, .jsonl.gz or .parquet."),
+    force: bool = typer.Option(False, help="Replace a file that is there."),
+) -> None:
+    """Write the whole ledger into a file: decisions, outcomes, feedback, observations."""
+    from conduit.api.ledger_commands import export as run
+
+    run(path, force=force)
+
+
+@app.command("import")
+def take_in(
+    path: Path = typer.Argument(help="From where: a file that `conduit export` wrote."),
+) -> None:
+    """Add to the ledger what it does not have yet; the same file again changes nothing."""
+    from conduit.api.ledger_commands import take_in as run
+
+    run(path)
+
+
 keys = typer.Typer(no_args_is_help=True, help="Keys of callers: make, list, rotate and revoke them.")
 app.add_typer(keys, name="keys")
 NAMED = typer.Argument(help="Its name, or its id.")

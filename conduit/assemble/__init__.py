@@ -92,15 +92,25 @@ async def migrate(settings: Settings) -> None:
     await ledger.close()
 
 
-async def with_locksmith(settings: Settings, work: Callable[[Locksmith], Awaitable[T]]) -> T:
-    """`work` with the keys of the database, and nothing else started."""
-    ledger, clock = SqlLedger(settings.database_url.get_secret_value()), SystemClock()
+async def with_ledger(settings: Settings, work: Callable[[SqlLedger], Awaitable[T]]) -> T:
+    """`work` with the ledger, open, and nothing else started."""
+    ledger = SqlLedger(settings.database_url.get_secret_value())
     await ledger.open()
     try:
-        keys = SqlKeyStore(ledger.database)
-        return await work(Locksmith(keys, clock=clock, ids=TimeOrderedIds(clock), random=token_bytes))
+        return await work(ledger)
     finally:
         await ledger.close()
+
+
+async def with_locksmith(settings: Settings, work: Callable[[Locksmith], Awaitable[T]]) -> T:
+    """`work` with the keys of the database, and nothing else started."""
+    clock = SystemClock()
+
+    async def worked(ledger: SqlLedger) -> T:
+        keys = SqlKeyStore(ledger.database)
+        return await work(Locksmith(keys, clock=clock, ids=TimeOrderedIds(clock), random=token_bytes))
+
+    return await with_ledger(settings, worked)
 
 
 async def assemble_demo(*, seed: int) -> Conduit:

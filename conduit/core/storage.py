@@ -64,6 +64,17 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """Every entry of one decision, each kind in its order."""
+
+    decision: Decision
+    outcome: Outcome | None
+    feedback: tuple[Feedback, ...]
+    """All revisions."""
+    observations: tuple[Observation, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """The whole ledger in a few numbers."""
 

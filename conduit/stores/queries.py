@@ -99,7 +99,7 @@ def _write(connection: Connection, kept: Iterable[tuple[Table, rows.Row]], caps:
     for table in (decisions, outcomes, feedback):
         _insert(connection, table, by_table[table])
     if by_table[observations] or caps:
-        _observe_alone(connection)
+        observe_alone(connection)
         _insert(connection, observations, by_table[observations])
     _hold(connection, caps)
 
@@ -184,7 +184,7 @@ def _hold(connection: Connection, caps: Iterable[Cap]) -> None:
             raise LedgerConflict("others taught at the same time")
 
 
-def _observe_alone(connection: Connection) -> None:
+def observe_alone(connection: Connection) -> None:
     """Positions are given at the insert and seen at the commit. Were two processes between the two at once, a reader
     could see the later one first, go on from there, and never fold the earlier. SQLite has one writer anyhow."""
     if connection.dialect.name == "postgresql":

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -108,11 +109,12 @@ observations = Table(
     Column("cost_usd", Double),
     Column("rival", TEXT),
     Column("preference", Double),
+    Index("observations_decision", "decision_id"),
     # AUTOINCREMENT: a position is never given twice, not even after somebody deleted the last row.
     sqlite_autoincrement=True,
 )
 
-# A cache: whoever deletes all of it loses nothing but the time of the next start.
+# A cache: whoever deletes all of it loses nothing but the time of the next start, and what only a base still knows.
 snapshots = Table(
     "snapshots",
     metadata,
@@ -126,6 +128,7 @@ snapshots = Table(
     Column("body", LargeBinary, nullable=False),
     Column("checksum", LargeBinary, nullable=False),
     Column("refused", TEXT),
+    Column("base", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
 

@@ -76,7 +76,9 @@ def test_every_error_code_is_documented() -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    assert all(f"conduit {command.callback.__name__}" in README for command in app.registered_commands)
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    names += [group.name for group in app.registered_groups]
+    assert [name for name in names if f"conduit {name}" not in README] == []
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")], ids=lambda p: p.name)

@@ -1,0 +1,95 @@
+"""`conduit export` and `conduit import`: the ledger to a file and from one, a few decisions at a time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
+from pathlib import Path
+
+from conduit.api.app import read_environ, read_settings
+from conduit.assemble import with_ledger
+from conduit.core.errors import ConfigurationError
+from conduit.core.storage import Whole
+from conduit.stores.archive import SqlArchive
+from conduit.stores.lines import Sink, lines_from, lines_to
+from conduit.stores.parquet import parquet_from, parquet_to
+from conduit.stores.sql import SqlLedger
+
+AT_ONCE = 200
+KINDS = ("decision", "outcome", "feedback", "observation")
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+
+
+def export(path: Path, *, force: bool) -> None:
+    """Written beside its place and then put there: a file of that name is always whole."""
+    kind = suffix_of(path)
+    if path.exists() and not force:
+        raise ConfigurationError(f"{path}: is there already; name another file, or say --force")
+    beside = path.with_name(f".{path.name}.part{kind}")
+
+    async def written(ledger: SqlLedger) -> Counter[str]:
+        with _sink(beside, kind) as sink:
+            return await _copied(SqlArchive(ledger.database), sink)
+
+    try:
+        found = asyncio.run(with_ledger(read_settings(read_environ()), written))
+        beside.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    print(f"{path}: {counted(found)}")  # noqa: T201
+
+
+def take_in(path: Path) -> None:
+    """What was written before a line that is wrong stays; the same file again goes on from there."""
+
+    async def taken(ledger: SqlLedger) -> tuple[int, Counter[str]]:
+        archive, new, seen = SqlArchive(ledger.database), Counter[str](), 0
+        for wholes in _batches(_read(path)):
+            new.update(await archive.merge(wholes))
+            seen += len(wholes)
+        return seen, new
+
+    seen, new = asyncio.run(with_ledger(read_settings(read_environ()), taken))
+    print(f"{path}: {seen} decisions read; new: {counted(new)}")  # noqa: T201
+
+
+def counted(found: Counter[str]) -> str:
+    return ", ".join(f"{found[kind]} {kind}{'' if kind == 'feedback' else 's'}" for kind in KINDS)
+
+
+def suffix_of(path: Path) -> str:
+    """Raises ConfigurationError."""
+    for suffix in SUFFIXES:
+        if path.name.endswith(suffix):
+            return suffix
+    raise ConfigurationError(f"{path}: the name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+
+
+async def _copied(archive: SqlArchive, sink: Sink) -> Counter[str]:
+    found, after = Counter[str](), ""
+    while page := await archive.page(after=after, limit=AT_ONCE):
+        sink.put(page)
+        after = page[-1].decision.id
+        found.update(
+            decision=len(page),
+            outcome=sum(each.outcome is not None for each in page),
+            feedback=sum(len(each.feedback) for each in page),
+            observation=sum(len(each.observations) for each in page),
+        )
+    return found
+
+
+def _sink(path: Path, suffix: str) -> AbstractContextManager[Sink]:
+    return parquet_to(path) if suffix == ".parquet" else lines_to(path)
+
+
+def _read(path: Path) -> Iterator[Whole]:
+    return parquet_from(path) if suffix_of(path) == ".parquet" else lines_from(path)
+
+
+def _batches(wholes: Iterator[Whole]) -> Iterator[Sequence[Whole]]:
+    while batch := list(islice(wholes, AT_ONCE)):
+        yield batch

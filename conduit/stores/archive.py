@@ -1,0 +1,134 @@
+"""The ledger decision by decision, in SQLite or PostgreSQL: read whole, and taken in from another."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select
+
+from conduit.core.decision import Observation
+from conduit.core.errors import LedgerConflict
+from conduit.core.storage import Entry, Whole
+from conduit.stores import rows
+from conduit.stores.database import Database
+from conduit.stores.queries import observe_alone, write
+from conduit.stores.tables import decisions, feedback, observations, outcomes
+from conduit.stores.translation import in_our_words
+
+TRIES = 5
+"""Somebody else may be writing the same entries; each try reads what they wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Decisions of `key_id`, if it is named, that were made, answered or judged at `since_s` or later."""
+
+    since_s: float | None = None
+    key_id: str | None = None
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        conditions: list[ColumnElement[bool]] = []
+        if self.key_id is not None:
+            conditions.append(decisions.c.key_id == self.key_id)
+        if self.since_s is not None:
+            later = [
+                select(table.c.decision_id)
+                .where(table.c.decision_id == decisions.c.id, table.c.time_s >= self.since_s)
+                .exists()
+                for table in (outcomes, feedback)
+            ]
+            conditions.append(or_(decisions.c.time_s >= self.since_s, *later))
+        return and_(True, *conditions)
+
+
+EVERYTHING = Touched()
+
+
+class SqlArchive:
+    """Beside a ledger that is open. Raises LedgerUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, *, after: str = "", limit: int = 200, touched: Touched = EVERYTHING) -> Sequence[Whole]:
+        """The oldest first; `after` is the decision from which to go on."""
+        with in_our_words():
+            return await self._database.read(partial(_page, after=after, limit=limit, touched=touched))
+
+    async def merge(self, wholes: Sequence[Whole]) -> Mapping[str, int]:
+        """Add what is not there, and say how much of each kind that was. An entry is known by its id, an outcome by its
+        decision, an observation by its place among those of its decision: the same again changes nothing."""
+        for attempt in range(TRIES):
+            try:
+                with in_our_words():
+                    return await self._database.write(partial(_merge, wholes=wholes), power_safe=True)
+            except LedgerConflict:
+                if attempt == TRIES - 1:
+                    raise
+        raise AssertionError  # never: the last try returns or raises
+
+
+def _page(connection: Connection, *, after: str, limit: int, touched: Touched) -> Sequence[Whole]:
+    statement = select(decisions).where(decisions.c.id > after, touched.condition).order_by(decisions.c.id).limit(limit)
+    found = [rows.decision(row) for row in connection.execute(statement)]
+    ids = [each.id for each in found]
+    ended = {row.decision_id: rows.outcome(row) for row in _of(connection, outcomes, ids)}
+    given = _grouped(_of(connection, feedback, ids, feedback.c.revision))
+    taught = _grouped(_of(connection, observations, ids, observations.c.position))
+    return [
+        Whole(
+            each,
+            ended.get(each.id),
+            tuple(map(rows.given, given[each.id])),
+            tuple(_observation(row, each.context, each.features) for row in taught[each.id]),
+        )
+        for each in found
+    ]
+
+
+def _of(connection: Connection, table: Table, ids: Sequence[str], *order: ColumnElement[Any]) -> Sequence[Any]:
+    return connection.execute(select(table).where(table.c.decision_id.in_(ids)).order_by(*order)).all()
+
+
+def _grouped(found: Iterable[Any]) -> defaultdict[str, list[Any]]:
+    grouped: defaultdict[str, list[Any]] = defaultdict(list)
+    for row in found:
+        grouped[row.decision_id].append(row)
+    return grouped
+
+
+def _observation(row: Sequence[Any], context: Any, features: str) -> Observation:
+    _, decision_id, model, *rest = row
+    return Observation(decision_id, model, context, features, *rest)
+
+
+def _merge(connection: Connection, *, wholes: Sequence[Whole]) -> Mapping[str, int]:
+    observe_alone(connection)
+    ids = [each.decision.id for each in wholes]
+    known = _known(connection, decisions.c.id, ids)
+    ended = _known(connection, outcomes.c.decision_id, ids)
+    given = {
+        (row.decision_id, row.revision)
+        for row in connection.execute(
+            select(feedback.c.decision_id, feedback.c.revision).where(feedback.c.decision_id.in_(ids))
+        )
+    }
+    observed = observations.c.decision_id
+    counts = select(observed, func.count()).where(observed.in_(ids)).group_by(observed)
+    taught: dict[str, int] = {row[0]: row[1] for row in connection.execute(counts)}
+    new: list[Entry] = []
+    for each in wholes:
+        name = each.decision.id
+        new += [] if name in known else [each.decision]
+        new += [] if each.outcome is None or name in ended else [each.outcome]
+        new += [one for one in each.feedback if (name, one.revision) not in given]
+        new += each.observations[taught.get(name, 0) :]
+    write(connection, new)
+    return Counter(type(entry).__name__.lower() for entry in new)
+
+
+def _known(connection: Connection, column: ColumnElement[str], ids: Sequence[str]) -> set[str]:
+    return set(connection.execute(select(column).where(column.in_(ids))).scalars())
