@@ -14,8 +14,13 @@ from conduit.bandits.policy import Vector
 HOURS = 24
 HOUR_S = 3600.0
 MEMORY_S = 2 * HOUR_S
-"""Of one hour's rate, in seconds of that hour: about two days; and of how much is asked just now."""
-RETURN_S = 6 * HOUR_S
+"""Of one hour's rate, in seconds of that hour: about two days."""
+JUST_NOW_S = HOUR_S / 3
+"""Of how much is asked just now: a burst is to be noticed before it has spent what the evening needs."""
+UNSEEN = 1.5
+"""How busy an hour of which nothing is known is taken to be, by the mean of the others: what is kept back for it and
+not needed is spent later in the day, and what was spent too early is gone."""
+RETURN_S = 3 * HOUR_S
 """After which a burst or a lull is expected to have passed, by a factor of e."""
 PRIOR = 20.0
 """Requests for which the average is believed before the last hours say otherwise."""
@@ -34,9 +39,9 @@ class Traffic:
     def count(self, requests: float, *, until_s: float, elapsed_s: float) -> None:
         """So many came in the `elapsed_s` seconds before `until_s` (Unix seconds)."""
         hour = _hour(until_s - elapsed_s / 2.0)
-        kept = math.exp(-elapsed_s / MEMORY_S)
-        self._foreseen = self._foreseen * kept + self._rates()[hour] * elapsed_s
-        self._seen = self._seen * kept + requests
+        just_now, kept = math.exp(-elapsed_s / JUST_NOW_S), math.exp(-elapsed_s / MEMORY_S)
+        self._foreseen = self._foreseen * just_now + self._rates()[hour] * elapsed_s
+        self._seen = self._seen * just_now + requests
         self._requests[hour] = self._requests[hour] * kept + requests
         self._seconds[hour] = self._seconds[hour] * kept + elapsed_s
 
@@ -52,12 +57,12 @@ class Traffic:
         return total
 
     def _rates(self) -> Vector:
-        """(24,) requests a second; an hour that was never seen is like the mean of the others."""
+        """(24,) requests a second; an hour that was never seen may be busier than the mean of the others."""
         seen = self._seconds > 0.0
         if not seen.any():
             return np.zeros(HOURS)
         rates = np.divide(self._requests, self._seconds, out=np.zeros(HOURS), where=seen)
-        return np.where(seen, rates, rates[seen].mean())
+        return np.where(seen, rates, UNSEEN * rates[seen].mean())
 
     def _level(self) -> float:
         return min(max((self._seen + PRIOR) / (self._foreseen + PRIOR), LEVELS[0]), LEVELS[1])

@@ -38,7 +38,7 @@ class PacedLinUCB(LinearPolicy):
 
 
 class DualAscent:
-    """The dual step: in place of pacing.Pacer, and with its three methods. Not a fold: costs count as they come."""
+    """The dual step: in place of pacing.Pacer, and with its methods. Not a fold: costs count as they come."""
 
     def __init__(self, budget_usd: float, *, eta: float = 0.05, smoothing: float = 0.05, bound: float = 5.0) -> None:
         if not budget_usd > 0:
@@ -53,6 +53,11 @@ class DualAscent:
     def begun(self) -> bool:
         """Whether it has been shown anything."""
         return self._begun
+
+    @property
+    def dearest_usd(self) -> float:
+        """No bound: the paper has none."""
+        return math.inf
 
     @property
     def price(self) -> float:

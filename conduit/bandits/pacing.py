@@ -11,6 +11,9 @@ after t requests: what was over- or underspent returns over the next `patience` 
 A policy that samples its beliefs spends what they would choose with their errors, so the q_a of the window carry
 a fixed draw of theirs; without it lam would settle where two arms tie, and what is spent there is anyone's guess.
 Where real dollars differ from those predicted (a biased forecast, exploration), the target is divided by their ratio.
+
+A price alone leaves arms that cost hundreds of times the budget a small probability, and one answer of theirs may be
+more than all later requests can make up for: whoever is expected to cost more than `dearest_usd` is not to be asked.
 """
 
 import math
@@ -26,6 +29,10 @@ LOW, HIGH = 0.3, 1.5
 EVERY = 8
 """The price is solved anew every so many requests, and at each of the first of them."""
 HALVINGS = 20
+SOLITARY = 16.0
+"""One answer may be expected to cost as much as so many requests from the first on,"""
+SHARE = 0.01
+"""and later this share of all that was given so far."""
 TRUST = 50.0
 """How many requests' worth of dollars the forecast is believed for before its ratio to real ones counts."""
 
@@ -39,6 +46,8 @@ class Pacer:
         self.budget_usd = budget_usd
         self.aim_usd = math.inf
         """What the next requests may cost each for another reason than `budget_usd`: the lesser of both counts."""
+        self.room_usd = math.inf
+        """What one answer may be expected to cost for another reason: the lesser of both counts."""
         self._window: deque[tuple[Vector, Vector]] = deque(maxlen=WINDOW)
         self._seen = 0
         self._settled = 0
@@ -56,6 +65,11 @@ class Pacer:
     def price(self) -> float:
         """lam >= 0, quality per dollar."""
         return self._price
+
+    @property
+    def dearest_usd(self) -> float:
+        """What one answer may be expected to cost."""
+        return min(self.budget_usd * max(SOLITARY, SHARE * self._settled), self.room_usd)
 
     def observe(self, quality: Vector, cost_usd: Vector, width: Vector | float = 0.0) -> None:
         """What the arms of one menu were expected to give and to cost (k,), and the former's standard deviation."""

@@ -152,6 +152,11 @@ class Pacing(Protocol):
         """Quality per US dollar, at least 0."""
         ...
 
+    @property
+    def dearest_usd(self) -> float:
+        """US dollars that one answer may be expected to cost: more could not be made up for."""
+        ...
+
     def observe(self, quality: Vector, cost_usd: Vector, width: Vector | float = 0.0) -> None:
         """What could be had at one request, and for how much: see bandits/pacing.py."""
         ...

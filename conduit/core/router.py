@@ -1,5 +1,6 @@
 """The router: pure, synchronous, seeded. It chooses, and it learns; it knows no network, no database and no clock."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -92,6 +93,8 @@ class Router:
             raise NoEligibleModel(removed)
         eligible = everyone.without(removed) if removed else everyone
         pacer = pacer or self._pacer
+        too_dear = self._too_dear(eligible, pacer)
+        removed, eligible = removed | too_dear, eligible.without(too_dear) if too_dear else eligible
         self._begin_pacing(eligible, pacer)
         price = None if pacer is None else pacer.price
         candidates = self._consider(x, eligible, query, price)
@@ -123,6 +126,19 @@ class Router:
     def _consider(self, x: Vector, expected: Expected, query: Query, shadow_price: float | None) -> list[Candidate]:
         incumbent = query.incumbent
         return self.beliefs.consider(x, expected, query.preferences, shadow_price=shadow_price, incumbent=incumbent)
+
+    def _too_dear(self, expected: Expected, pacer: Pacing | None) -> dict[str, str]:
+        """Model -> why, for whom one answer would be more than its budget can make up for; never the cheapest."""
+        if pacer is None or math.isinf(pacer.dearest_usd):
+            return {}
+        costs = self._costs(expected)
+        bound = max(pacer.dearest_usd, float(costs.min()))
+        why = f"one answer may cost {bound:.2g} USD under the budget, and would cost "
+        return {
+            model.name: f"{why}{cost:.2g}"
+            for model, cost in zip(expected.models, costs.tolist(), strict=True)
+            if cost > bound
+        }
 
     def _begin_pacing(self, expected: Expected, pacer: Pacing | None) -> None:
         """The pacer has a price from the first request on: as if everyone were equally good."""

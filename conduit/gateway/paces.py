@@ -13,6 +13,8 @@ from conduit.core.events import Degraded
 from conduit.core.protocols import Clock, Listener
 from conduit.core.storage import Holds
 
+SHARE_OF_REST = 0.2
+"""Of what is left of a day or month one answer may be expected to cost so much."""
 LOOK_S = 1.0
 """Between looks at what all workers have spent: so far a worker may be behind the others."""
 
@@ -42,6 +44,8 @@ class Pace:
             ),
             default=math.inf,
         )
+        left_usd = (account.limit_usd - paid.usd for account, paid in spent.items())
+        self.pacer.room_usd = min((SHARE_OF_REST * max(left, 0.0) for left in left_usd), default=math.inf)
 
     def _count(self, spent: Mapping[Account, Spent], now_s: float) -> None:
         """What came since the last look, by any account that was open then."""
@@ -68,6 +72,10 @@ class Together:
     @property
     def price(self) -> float:
         return max(pace.pacer.price for pace in self._paces)
+
+    @property
+    def dearest_usd(self) -> float:
+        return min(pace.pacer.dearest_usd for pace in self._paces)
 
     def observe(self, quality: Vector, cost_usd: Vector, width: Vector | float = 0.0) -> None:
         for pace in self._paces:

@@ -95,6 +95,16 @@ def test_the_menu_may_change_its_size_between_requests() -> None:
     assert np.isfinite(pacer.price)
 
 
+def test_one_answer_may_cost_sixteen_requests_and_later_a_hundredth_of_all() -> None:
+    pacer = Pacer(1e-3)
+    assert pacer.dearest_usd == pytest.approx(16e-3)
+    for _ in range(5000):
+        pacer.spend(1e-3)
+    assert pacer.dearest_usd == pytest.approx(50e-3)
+    pacer.room_usd = 7e-3
+    assert pacer.dearest_usd == 7e-3
+
+
 def test_a_budget_must_be_positive() -> None:
     with pytest.raises(ValueError, match="positive"):
         Pacer(0.0)

@@ -189,6 +189,25 @@ def test_a_budget_holds_spending() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_a_budget_is_not_spent_on_one_answer(seed: int) -> None:
+    """`dear` costs 100 times the budget: nobody asks it, and the decision says why, before 10,000 were paid."""
+    r = router(seed=seed, budget_usd=1e-4)
+    for i in range(200):
+        decision = r.choose(Query(f"p {i}", preferences=Preferences(1, 0, 0)))
+        assert decision.model == "cheap"
+        assert decision.propensity == 1.0
+        assert decision.removed["dear"].startswith(
+            "one answer may cost 0.0016 USD under the budget, and would cost 0.0"
+        )
+        r.learn(decision.observation(quality=0.1, output_tokens=250, cost_usd=1e-4))
+
+
+def test_the_cheapest_is_asked_however_dear_it_is() -> None:
+    """A budget that is paced refuses nobody."""
+    assert router(DEAR, budget_usd=1e-9).choose("hi").model == "dear"
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_a_wrong_first_belief_is_found_out(seed: int) -> None:
     """Before any rating the cheap model looks better; rated .3 against .9 it is left for the dear one in nine of ten
     requests after 400 (seen: .97 or more)."""
