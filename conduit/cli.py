@@ -204,6 +204,51 @@ def revoke_key(name: str = NAMED) -> None:
     revoke(name)
 
 
+beliefs = typer.Typer(no_args_is_help=True, help="What is believed of the models: to see, to keep, to take back.")
+app.add_typer(beliefs, name="beliefs")
+
+
+@beliefs.command("show")
+def show_beliefs(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    """Show quality, tokens and latency of each model, over the last 200 requests."""
+    from conduit.api.belief_commands import show
+
+    show(as_json=as_json)
+
+
+@beliefs.command("export")
+def export_beliefs(
+    path: Path = typer.Argument(help="Where to."),
+    force: bool = typer.Option(False, help="Replace a file that is there."),
+) -> None:
+    """Write what is believed now into a file."""
+    from conduit.api.belief_commands import export
+
+    export(path, force=force)
+
+
+@beliefs.command("import")
+def import_beliefs(path: Path = typer.Argument(help="A file that `conduit beliefs export` wrote.")) -> None:
+    """Begin with the beliefs of another gateway, on a database that has taught nothing yet."""
+    from conduit.api.belief_commands import take_in
+
+    take_in(path)
+
+
+@beliefs.command("rollback")
+def roll_back(
+    to: str | None = typer.Option(
+        None, metavar="TIME", help="What was learned since: 2026-11-26T12:00 (UTC), or 90s, 15m, 12h, 30d ago."
+    ),
+    without_key: str | None = typer.Option(None, metavar="KEY", help="What requests of this key taught; name or id."),
+    yes: bool = typer.Option(False, "--yes", help="Do it; without, it is only counted."),
+) -> None:
+    """Take back what was learned, on all workers; nothing is deleted."""
+    from conduit.api.belief_commands import rollback
+
+    rollback(to=to, without_key=without_key, yes=yes)
+
+
 def main() -> None:
     """Errors of ours are one line, not a traceback."""
     try:

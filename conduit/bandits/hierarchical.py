@@ -64,6 +64,11 @@ class HierarchicalThompson:
         self._quality.refresh()
 
     @property
+    def weights(self) -> Mapping[str, float]:
+        """The sum of weights by arm, decayed."""
+        return self._quality.weights
+
+    @property
     def changes(self) -> Mapping[str, Change]:
         """The arms whose quality is not what it was."""
         return self._quality.changes

@@ -89,6 +89,16 @@ class Comparing(Protocol):
 
 
 @runtime_checkable
+class Weighing(Protocol):
+    """A policy whose observations lose weight with time."""
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """What is left of them, by arm."""
+        ...
+
+
+@runtime_checkable
 class Watching(Protocol):
     """A policy that notices when an arm is no longer what it was."""
 

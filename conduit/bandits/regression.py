@@ -154,6 +154,12 @@ class HierarchicalRegression:
         return self._posterior.spread
 
     @property
+    def weights(self) -> Mapping[str, float]:
+        """The sum of weights by arm, as they have decayed by the time of the latest observation."""
+        now_s = self._now_s
+        return {arm: sums.n * sums.age(now_s) for arm, sums in self._sums.items()}
+
+    @property
     def changes(self) -> Mapping[str, Change]:
         """The arms that are not what they were, as of the last refresh."""
         return self._posterior.changes

@@ -1,11 +1,12 @@
 """What is believed of the models, as the fold of observations: quality by a policy, cost and latency by forecasts."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from conduit.bandits.policy import Change, Comparing, Menu, State, Vector, Watching
+from conduit.bandits.policy import Change, Comparing, Menu, State, Vector, Watching, Weighing
 from conduit.bandits.schedule import Schedule
 from conduit.bandits.statistics import checked, time_constant
 from conduit.core.catalogue import Catalogue, Model, PriceDecades
@@ -21,6 +22,19 @@ from conduit.core.threads import one_thread
 
 NEGLECT = 1.0
 """c of `_neglect`; see docs/decisions/0015."""
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """Of one signal of one model: quality (0..1), tokens or latency (s)."""
+
+    model: str
+    signal: str
+    observations: float
+    """Weights, as they have decayed."""
+    mean: float
+    width: float
+    """Standard deviation of the belief in the mean; of quality, as far as a choice takes it into account."""
 
 
 class Beliefs:
@@ -122,6 +136,20 @@ class Beliefs:
         self._prices.show(catalogue)
         self._reference_cost_usd = catalogue.reference_cost_usd
 
+    def show(self, models: Sequence[Model], contexts: Sequence[Vector]) -> Iterator[Belief]:
+        """What is believed of each in the mean over `contexts`."""
+        expected = [self.expect(x, models, input_tokens=0, most=None) for x in contexts]
+        looked = [self.consider(x, each, Preferences()) for x, each in zip(contexts, expected, strict=True)]
+        weights = self._policy.weights if isinstance(self._policy, Weighing) else self.rated
+        for i, model in enumerate(models):
+            quality = [candidates[i].quality for candidates in looked]
+            width = [candidates[i].quality_sd for candidates in looked]
+            yield Belief(model.name, "quality", weights.get(model.name, 0.0), _mean(quality), _mean(width))
+            for name, signal in self._forecast.signals.items():
+                mean, relative = signal.believed(model, contexts)
+                n = signal.weights.get(model.name, 0.0)
+                yield Belief(model.name, name, n, float(mean.mean()), float((mean * relative).mean()))
+
     # -------------------------------------------------------------- learning
 
     def fold(self, observation: Observation) -> None:
@@ -207,6 +235,10 @@ class Beliefs:
 
 def _numbers(state: State) -> dict[str, float]:
     return {name: float(checked(vector, 1)[0]) for name, vector in state.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _known(numbers: Vector) -> list[float | None]:

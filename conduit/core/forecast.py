@@ -75,6 +75,11 @@ class LogNormal:
         beliefs = [self._regression.predict(x, [model.name]) for x in contexts]
         return self._natural(np.array([mean[0] for mean, _ in beliefs])), np.array([sd[0] for _, sd in beliefs])
 
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The sum of weights by model, decayed."""
+        return self._regression.weights
+
     def _natural(self, log: Vector) -> Vector:
         away = log + self._regression.spread.s2 / 2.0 - self._centre
         return np.asarray(np.exp(self._centre + away.clip(-FARTHEST, FARTHEST)))
@@ -134,10 +139,13 @@ class Forecast:
         return input_rate * np.asarray(input_tokens) + output_rate * tokens, doubt
 
     @property
+    def signals(self) -> Mapping[str, LogNormal]:
+        return {"tokens": self._tokens, "latency": self._latency}
+
+    @property
     def changes(self) -> Mapping[tuple[str, str], Change]:
         """Of (model, signal), in logarithms."""
-        signals = ("tokens", self._tokens), ("latency", self._latency)
-        return {(name, signal): found for signal, of in signals for name, found in of.changes.items()}
+        return {(name, signal): found for signal, of in self.signals.items() for name, found in of.changes.items()}
 
     def state(self) -> Mapping[str, State]:
         return {"tokens": self._tokens.state(), "latency": self._latency.state()}

@@ -75,6 +75,25 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
+class Touched:
+    """Decisions of `key_id`, if it is named, that were made, answered or judged at `since_s` or later."""
+
+    since_s: float | None = None
+    key_id: str | None = None
+
+
+EVERYTHING = Touched()
+
+
+class Archive(Protocol):
+    """The ledger decision by decision. Raises LedgerUnavailable."""
+
+    async def page(self, *, after: str = "", limit: int = 200, touched: Touched = EVERYTHING) -> Sequence[Whole]:
+        """The oldest first; `after` is the decision from which to go on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """The whole ledger in a few numbers."""
 
@@ -158,8 +177,8 @@ class SnapshotStore(Protocol):
         """Whether there is one of this recipe at a later position of the ledger."""
         ...
 
-    async def save(self, snapshot: Snapshot) -> None:
-        """The newest few of a recipe are kept."""
+    async def save(self, snapshot: Snapshot, *, base: bool = False) -> None:
+        """The newest few of a recipe are kept, and the newest `base`: one that knows what the ledger does not."""
         ...
 
     async def set_aside(self, number: int, why: str) -> None:

@@ -27,7 +27,7 @@ class Follower:
         snapshots: Snapshots | None = None,
     ) -> None:
         self._ledger, self._router, self._listener, self._interval_s = ledger, router, listener, interval_s
-        self._snapshots = snapshots
+        self.snapshots = snapshots
         self._drifting: Collection[tuple[str, str]] = ()
         self.position = 0
         """Of the last observation folded."""
@@ -39,8 +39,8 @@ class Follower:
 
         Raises LedgerUnavailable.
         """
-        if self._snapshots is not None:
-            self.position = await self._snapshots.load()
+        if self.snapshots is not None:
+            self.position = await self.snapshots.load()
         await self.catch_up()
 
     async def catch_up(self) -> None:
@@ -71,8 +71,8 @@ class Follower:
             read = await self._read()
             if self._router.beliefs.stale or (read == 0 and self._router.beliefs.behind):
                 await self._renew()
-            if self._snapshots is not None and self._snapshots.due(self.position):
-                await self._snapshots.save(self.position)
+            if self.snapshots is not None and self.snapshots.due(self.position):
+                await self.snapshots.save(self.position)
         return read
 
     async def _renew(self) -> None:

@@ -44,6 +44,12 @@ class Snapshots:
         except ValueError as error:
             raise Unfit("corrupt") from error
 
+    async def begin_with(self, snapshot: Snapshot) -> None:
+        """From now on the fold begins with these sums, before anything that the ledger holds. Raises Unfit, and
+        LedgerUnavailable."""
+        await asyncio.to_thread(self._believe, snapshot)
+        await self._store.save(await asyncio.to_thread(self._taken, 0, snapshot.time_s), base=True)
+
     def due(self, position: int) -> bool:
         return 0 < self._every <= position - self._last
 

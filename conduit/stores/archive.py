@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select
 
 from conduit.core.decision import Observation
 from conduit.core.errors import LedgerConflict
-from conduit.core.storage import Entry, Whole
+from conduit.core.storage import EVERYTHING, Entry, Touched, Whole
 from conduit.stores import rows
 from conduit.stores.database import Database
 from conduit.stores.queries import observe_alone, write
@@ -19,32 +18,6 @@ from conduit.stores.translation import in_our_words
 
 TRIES = 5
 """Somebody else may be writing the same entries; each try reads what they wrote."""
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """Decisions of `key_id`, if it is named, that were made, answered or judged at `since_s` or later."""
-
-    since_s: float | None = None
-    key_id: str | None = None
-
-    @property
-    def condition(self) -> ColumnElement[bool]:
-        conditions: list[ColumnElement[bool]] = []
-        if self.key_id is not None:
-            conditions.append(decisions.c.key_id == self.key_id)
-        if self.since_s is not None:
-            later = [
-                select(table.c.decision_id)
-                .where(table.c.decision_id == decisions.c.id, table.c.time_s >= self.since_s)
-                .exists()
-                for table in (outcomes, feedback)
-            ]
-            conditions.append(or_(decisions.c.time_s >= self.since_s, *later))
-        return and_(True, *conditions)
-
-
-EVERYTHING = Touched()
 
 
 class SqlArchive:
@@ -71,8 +44,24 @@ class SqlArchive:
         raise AssertionError  # never: the last try returns or raises
 
 
+def _condition(touched: Touched) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[bool]] = []
+    if touched.key_id is not None:
+        conditions.append(decisions.c.key_id == rows.text(touched.key_id))
+    if touched.since_s is not None:
+        later = [
+            select(table.c.decision_id)
+            .where(table.c.decision_id == decisions.c.id, table.c.time_s >= touched.since_s)
+            .exists()
+            for table in (outcomes, feedback)
+        ]
+        conditions.append(or_(decisions.c.time_s >= touched.since_s, *later))
+    return and_(True, *conditions)
+
+
 def _page(connection: Connection, *, after: str, limit: int, touched: Touched) -> Sequence[Whole]:
-    statement = select(decisions).where(decisions.c.id > after, touched.condition).order_by(decisions.c.id).limit(limit)
+    chosen = decisions.c.id > after, _condition(touched)
+    statement = select(decisions).where(*chosen).order_by(decisions.c.id).limit(limit)
     found = [rows.decision(row) for row in connection.execute(statement)]
     ids = [each.id for each in found]
     ended = {row.decision_id: rows.outcome(row) for row in _of(connection, outcomes, ids)}

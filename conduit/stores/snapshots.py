@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from conduit.core.snapshot import Recipe, Snapshot
 from conduit.stores.database import Database
@@ -29,9 +29,9 @@ class SqlSnapshots:
         with in_our_words():
             return await self._database.read(partial(_has, recipe=recipe, after=after))
 
-    async def save(self, snapshot: Snapshot) -> None:
+    async def save(self, snapshot: Snapshot, *, base: bool = False) -> None:
         with in_our_words():
-            await self._database.write(partial(_save, snapshot=snapshot), power_safe=False)
+            await self._database.write(partial(_save, snapshot=snapshot, base=base), power_safe=base)
 
     async def set_aside(self, number: int, why: str) -> None:
         with in_our_words():
@@ -44,6 +44,7 @@ class MemorySnapshots:
     def __init__(self) -> None:
         self._kept: dict[int, Snapshot] = {}
         self._aside: set[int] = set()
+        self._bases: set[int] = set()
         self._written = 0
 
     async def newest(self, *, before: int | None = None) -> tuple[int, Snapshot] | None:
@@ -53,10 +54,14 @@ class MemorySnapshots:
     async def has(self, recipe: Recipe, *, after: int) -> bool:
         return any(self._kept[n].recipe == recipe and self._kept[n].position > after for n in self._good())
 
-    async def save(self, snapshot: Snapshot) -> None:
+    async def save(self, snapshot: Snapshot, *, base: bool = False) -> None:
         self._written += 1
         self._kept[self._written] = snapshot
-        for number in [n for n in self._good() if self._kept[n].recipe == snapshot.recipe][:-KEPT]:
+        if base:
+            self._bases.add(self._written)
+        same = [n for n in self._good() if self._kept[n].recipe == snapshot.recipe]
+        bases = [n for n in same if n in self._bases]
+        for number in set(same[:-KEPT]) - set(bases[-1:]):
             del self._kept[number]
 
     async def set_aside(self, number: int, why: str) -> None:  # noqa: ARG002  nobody will read it
@@ -88,7 +93,7 @@ def _has(connection: Connection, *, recipe: Recipe, after: int) -> bool:
     return connection.execute(statement).first() is not None
 
 
-def _save(connection: Connection, *, snapshot: Snapshot) -> None:
+def _save(connection: Connection, *, snapshot: Snapshot, base: bool) -> None:
     recipe = snapshot.recipe
     connection.execute(
         insert(snapshots).values(
@@ -100,11 +105,15 @@ def _save(connection: Connection, *, snapshot: Snapshot) -> None:
             half_life_s=recipe.half_life_s,
             body=snapshot.body,
             checksum=snapshot.checksum,
+            base=base,
         )
     )
     newest = select(snapshots.c.number).where(_of(recipe)).order_by(snapshots.c.number.desc()).limit(KEPT)
     kept = [row.number for row in connection.execute(newest)]
-    connection.execute(delete(snapshots).where(_of(recipe), snapshots.c.number < min(kept)))
+    last_base = select(func.max(snapshots.c.number)).where(_of(recipe), snapshots.c.base.is_(True))
+    spared = connection.execute(last_base).scalar() or 0
+    old = snapshots.c.number < min(kept), snapshots.c.number != spared
+    connection.execute(delete(snapshots).where(_of(recipe), *old))
 
 
 def _set_aside(connection: Connection, *, number: int, why: str) -> None:

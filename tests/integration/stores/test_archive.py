@@ -15,11 +15,11 @@ from conduit import Model, Price, Router
 from conduit.core.decision import Status
 from conduit.core.errors import ConfigurationError
 from conduit.core.events import nobody
-from conduit.core.storage import Whole
+from conduit.core.storage import Touched, Whole
 from conduit.core.system import CountingIds, StillClock
 from conduit.gateway.lessons import lessons_of_outcome
 from conduit.gateway.settle import Settler
-from conduit.stores.archive import SqlArchive, Touched
+from conduit.stores.archive import SqlArchive
 from conduit.stores.lines import data_of, lines_from, lines_to, whole_of
 from conduit.stores.parquet import parquet_from, parquet_to
 from conduit.stores.sql import SqlLedger
@@ -98,7 +98,7 @@ async def state_of(ledger: SqlLedger) -> dict[tuple[str, str], Any]:
     return {(signal, arm): vector for signal, arms in beliefs.state().items() for arm, vector in arms.items()}
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".parquet"])
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".parquet"])
 async def test_a_ledger_that_went_through_a_file_believes_the_same_however_often_it_is_taken_in(
     url: str, tmp_path: Path, suffix: str
 ) -> None:

@@ -71,3 +71,12 @@ async def test_whether_there_is_one_beyond_a_position(store: SnapshotStore) -> N
     assert await store.has(RECIPE, after=9)
     assert not await store.has(RECIPE, after=10)
     assert not await store.has(OTHER, after=0)
+
+
+async def test_the_newest_base_stays_whatever_comes_after_it(store: SnapshotStore) -> None:
+    for position in (0, 1):
+        await store.save(snapshot(position), base=True)
+    await store.save(snapshot(7, OTHER), base=True)
+    for position in range(10, KEPT + 12):
+        await store.save(snapshot(position))
+    assert [s.position for s in await everything(store)] == [*range(KEPT + 11, 11, -1), 7, 1]
