@@ -125,7 +125,8 @@ class Ledger(Protocol):
     def append(self, *entries: Entry | Cap, power_safe: bool = False) -> Future[Place]:
         """All or nothing. Queued at once; the future is done when the entries survive the death of the process
         (with `power_safe`, which wants them in the ledger, of the machine), or holds LedgerConflict, LedgerUnavailable,
-        or LedgerError for an entry that cannot be kept at all."""
+        or LedgerError for an entry that cannot be kept at all. An observation whose decision is not there by then is
+        let go: nobody reads past what comes later."""
         ...
 
     async def find(self, name: str, *, key_id: str | None = None) -> Record | None:

@@ -42,7 +42,7 @@ class MemoryLedger:
             receipt.fail(LedgerConflict("others taught at the same time"))
         else:
             self._taken.update(names)
-            for entry in kept:
+            for entry in sorted(kept, key=lambda entry: isinstance(entry, Observation)):
                 self._keep(entry)
             receipt.fulfil()
         return receipt
@@ -71,8 +71,7 @@ class MemoryLedger:
         return decision is not None and key_id in {None, decision.key_id}
 
     async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
-        numbered = enumerate(islice(self._observations, after, None), after + 1)
-        return list(islice(((n, o) for n, o in numbered if o.decision_id in self._decisions), limit))
+        return list(islice(enumerate(islice(self._observations, after, None), after + 1), limit))
 
     async def taught(self, *, key_id: str | None, model: str, since_s: float) -> float:
         return self._weight(key_id, model, since_s, {})
@@ -133,7 +132,8 @@ class MemoryLedger:
                     if entry.weight > 0:
                         self._given.setdefault((entry.key_id, entry.model), set()).add(entry.decision_id)
             case Observation():
-                self._observations.append(entry)
+                if entry.decision_id in self._decisions:  # else it has no context, and teaches nothing
+                    self._observations.append(entry)
 
 
 def _names(entry: Entry) -> Iterator[Hashable]:

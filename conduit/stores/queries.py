@@ -1,7 +1,7 @@
 """What the ledger asks of its tables."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, and_, func, insert, select, text
@@ -14,6 +14,9 @@ from conduit.stores.tables import decisions, feedback, observations, outcomes
 
 OBSERVING = 0x636F6E64756974
 """The name of a lock: "conduit" as a number."""
+
+MOST_IDLE_MS = "10000"
+"""Between two statements of a transaction that holds it."""
 
 _decision_end = len(decisions.columns)
 _outcome_end = _decision_end + len(outcomes.columns)
@@ -100,7 +103,7 @@ def _write(connection: Connection, kept: Iterable[tuple[Table, rows.Row]], caps:
         _insert(connection, table, by_table[table])
     if by_table[observations] or caps:
         observe_alone(connection)
-        _insert(connection, observations, by_table[observations])
+        _insert(connection, observations, _of_decisions(connection, by_table))
     _hold(connection, caps)
 
 
@@ -167,9 +170,20 @@ def totals(connection: Connection) -> Totals:
     )
 
 
-def _insert(connection: Connection, table: Table, values: list[rows.Row]) -> None:
+def _insert(connection: Connection, table: Table, values: Sequence[rows.Row]) -> None:
     if values:
-        connection.execute(insert(table), values)
+        connection.execute(insert(table), list(values))
+
+
+def _of_decisions(connection: Connection, by_table: Mapping[Table, Sequence[rows.Row]]) -> Sequence[rows.Row]:
+    """The observations whose decision is there. Without its context one teaches nothing, and who read past it would
+    never see it again, should the decision come later. A decision may be missing where it was lost or refused."""
+    observed = by_table[observations]
+    there = {row["id"] for row in by_table[decisions]}
+    asked = {row["decision_id"] for row in observed} - there
+    if asked:
+        there |= set(connection.execute(select(decisions.c.id).where(decisions.c.id.in_(asked))).scalars())
+    return [row for row in observed if row["decision_id"] in there]
 
 
 def _hold(connection: Connection, caps: Iterable[Cap]) -> None:
@@ -186,9 +200,11 @@ def _hold(connection: Connection, caps: Iterable[Cap]) -> None:
 
 def observe_alone(connection: Connection) -> None:
     """Positions are given at the insert and seen at the commit. Were two processes between the two at once, a reader
-    could see the later one first, go on from there, and never fold the earlier. SQLite has one writer anyhow."""
+    could see the later one first, go on from there, and never fold the earlier. SQLite has one writer anyhow. A process
+    that froze, or that the network lost, would keep all others waiting: the server ends its transaction."""
     if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(OBSERVING)))
+        limit = func.set_config("idle_in_transaction_session_timeout", MOST_IDLE_MS, True)
+        connection.execute(select(limit, func.pg_advisory_xact_lock(OBSERVING)))
 
 
 def _one(connection: Connection, statement: Select[Any]) -> Record | None:

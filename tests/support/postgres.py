@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import warnings
@@ -17,12 +16,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
+
+from tests.support.gateway import free_port
 
 GIVEN = "CONDUIT_TEST_DATABASE_URL"
 START_S = 30.0
@@ -63,8 +64,8 @@ def postgres() -> Iterator[Postgres]:
     if given := os.environ.get(GIVEN):
         yield Postgres(given)
         return
-    with _server() as url:
-        yield Postgres(url)
+    with PostgresServer() as server:
+        yield Postgres(server.url)
 
 
 @pytest.fixture
@@ -76,18 +77,62 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 # ------------------------------------------------------------------ a server of our own
 
 
-@contextmanager
-def _server() -> Iterator[str]:
-    home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # short: a socket's path has a limit
-    try:
-        binaries, user = _binaries(home), _user()
-        if user is not None:
-            shutil.chown(home, user)
-        _initialise(binaries, home, user)
-        with _running(binaries, home, user) as port:
-            yield f"postgresql://conduit@127.0.0.1:{port}/postgres"
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+class PostgresServer:
+    """Use as a context manager. It may be killed, and started again on the same port and data."""
+
+    def __init__(self, *, fsync: bool = False) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # short: a socket's path has a limit
+        self.port = free_port()
+        self._fsync = fsync
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://conduit@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        settings = [f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories="]
+        settings += [f"fsync={'on' if self._fsync else 'off'}"]
+        words = [word for each in settings for word in ("-c", each)]
+        command = [str(self._programs / "postgres"), "-D", str(self.home / "data"), *words]
+        log = (self.home / "log").open("a+b")
+        with log, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons dislike preexec_fn beside threads
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.home,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_die_together,  # noqa: PLW1509 - one call of libc, which takes no lock
+                **_as(self._user),
+            )
+        _wait(self._process, self.port, self.home / "log")
+
+    def kill(self) -> None:
+        """As a crash: nobody is waited for, nothing is put in order."""
+        self._end(signal.SIGQUIT)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(timeout=START_S)
+            self._process = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._programs, self._user = _binaries(self.home), _user()
+            if self._user is not None:
+                shutil.chown(self.home, self._user)
+            _initialise(self._programs, self.home, self._user)
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end(signal.SIGINT)
+        shutil.rmtree(self.home, ignore_errors=True)
 
 
 def _binaries(home: Path) -> Path:
@@ -134,35 +179,6 @@ def _initialise(binaries: Path, home: Path, user: str | None) -> None:
         raise RuntimeError(f"initdb failed: {made.stderr}")
 
 
-@contextmanager
-def _running(binaries: Path, home: Path, user: str | None) -> Iterator[int]:
-    port = _free_port()
-    settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
-    command = [
-        str(binaries / "postgres"),
-        "-D",
-        str(home / "data"),
-        *(word for each in settings for word in ("-c", each)),
-    ]
-    log = (home / "log").open("w+b")
-    with log, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons dislike preexec_fn beside threads
-        server = subprocess.Popen(
-            command,
-            cwd=home,
-            stdout=log,
-            stderr=log,
-            preexec_fn=_die_together,  # noqa: PLW1509 - one call of libc, which takes no lock
-            **_as(user),
-        )
-    try:
-        _wait(server, port, home / "log")
-        yield port
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(timeout=START_S)
-
-
 def _wait(server: "subprocess.Popen[Any]", port: int, log: Path) -> None:
     deadline = monotonic() + START_S
     while not _answers(port):
@@ -184,13 +200,6 @@ def _answers(port: int) -> bool:
     except (OSError, asyncpg.PostgresError):
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _die_together() -> None:

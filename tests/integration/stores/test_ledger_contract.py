@@ -109,6 +109,15 @@ async def test_an_append_is_all_or_nothing(ledger: Ledger) -> None:
     assert await ledger.observations(after=0, limit=10) == []
 
 
+async def test_an_observation_without_its_decision_is_let_go_and_never_turns_up(ledger: Ledger) -> None:
+    """Whoever had read past it would believe something else than whoever comes later."""
+    await ledger.append(outcome(1), observation(1, weight=1.0))
+    await ledger.append(observation(2, weight=2.0), decision(2), observation(3, weight=3.0))
+    assert [o.weight for _, o in await ledger.observations(after=0, limit=9)] == [2.0]
+    await ledger.append(decision(1), decision(3), observation(1, weight=4.0))
+    assert [o.weight for _, o in await ledger.observations(after=0, limit=9)] == [2.0, 4.0]
+
+
 async def test_a_conflict_is_the_guilty_ones_alone(ledger: Ledger) -> None:
     await ledger.append(decision(7), decision(40))
     receipts = [ledger.append(decision(number), observation(number)) for number in range(60)]

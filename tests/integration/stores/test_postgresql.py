@@ -107,6 +107,32 @@ async def test_positions_are_seen_in_the_order_in_which_they_were_given(postgres
     await other.close()
 
 
+async def test_a_process_that_froze_in_mid_write_does_not_keep_the_others_waiting_for_ever(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the lock of positions, and would until its connection is given up after hours."""
+    monkeypatch.setattr(queries, "MOST_IDLE_MS", "200")
+    inserted = asyncio.Event()
+
+    def freeze(connection: Connection) -> None:
+        queries.write(connection, [observation(weight=1.0)])
+        inserted.set()
+        await_only(asyncio.Event().wait())
+
+    ledger, other = SqlLedger(postgres_url), SqlLedger(postgres_url)
+    await ledger.open()
+    await other.open()
+    await ledger.append(decision())
+    frozen = asyncio.create_task(ledger._database.write(freeze, power_safe=False))
+    await inserted.wait()
+    await other.append(observation(weight=2.0))
+    assert [o.weight for _, o in await other.observations(after=0, limit=9)] == [2.0]
+    frozen.cancel()
+    await asyncio.gather(frozen, return_exceptions=True)
+    await ledger.close()
+    await other.close()
+
+
 async def test_no_server_at_the_start_is_unavailable() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
