@@ -31,6 +31,7 @@ def serve(
         host=settings.api_host if host is None else host,
         port=settings.api_port if port is None else port,
         delay_s=settings.api_drain_s,
+        grace_s=settings.api_grace_s,
     )
 
 

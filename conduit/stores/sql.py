@@ -20,7 +20,7 @@ from conduit.stores.writer import Append, Listener, Writer, nobody
 class SqlLedger:
     """`url` is sqlite:///path or postgresql://user:password@host/database; `listener` is told of entries that were lost
     while nobody waited for them. With a `spool`, what is not power-safe waits there when the database did not take it
-    within `patience_s`."""
+    within `patience_s`. Unless it `migrates`, an older schema is refused."""
 
     def __init__(
         self,
@@ -30,8 +30,9 @@ class SqlLedger:
         busy_timeout_s: float = 5.0,
         spool: Terms | None = None,
         patience_s: float = 2.0,
+        migrates: bool = True,
     ) -> None:
-        self._address = address(url)
+        self._address, self._migrates = address(url), migrates
         self._database = _database(self._address, busy_timeout_s=busy_timeout_s)
         self._detour = None if spool is None else Detour(spool, self._replay, listener)
         self._writer = Writer(self._commit, listener, detour=self._detour, patience_s=patience_s)
@@ -103,7 +104,7 @@ class SqlLedger:
         """Why the database cannot be used, if it cannot; without the driver's error, not even as a context."""
         try:
             await self._database.prepare()
-            await migrate.migrate(self._database)
+            await migrate.migrate(self._database, may=self._migrates)
         except ConfigurationError as error:
             return error
         except DRIVER_ERRORS as error:
