@@ -48,6 +48,14 @@ def migrate() -> None:
 
 
 @app.command()
+def check() -> None:
+    """Look at all that a start needs, change nothing, and say what is wrong and how to mend it; then exit with 1."""
+    from conduit.api.check_command import run
+
+    run()
+
+
+@app.command()
 def replay(
     table: Path = typer.Argument(help="A routing table: JSON lines, gzipped or not."),
     policy: str = typer.Option(

@@ -94,6 +94,15 @@ class SqlLedger:
         found = await self._read(migrate.checked)
         return found is not None and found >= migrate.HEAD
 
+    async def revision(self) -> str | None:
+        """Of the schema as it is found; None: there is none. Raises LedgerError and ConfigurationError."""
+        refusal = None
+        try:
+            return await self._database.read(migrate.revision)
+        except DRIVER_ERRORS as error:
+            refusal = self._refused(error)
+        raise refusal  # out here, so that not even its context remembers the driver
+
     async def close(self) -> None:
         await self._writer.close()
         if self._detour is not None:
@@ -108,9 +117,12 @@ class SqlLedger:
         except ConfigurationError as error:
             return error
         except DRIVER_ERRORS as error:
-            reason = misconfigured(error)
-            return ConfigurationError(f"DATABASE_URL: {self._address} {reason}") if reason else meaning(error)
+            return self._refused(error)
         return None
+
+    def _refused(self, error: BaseException) -> ConduitError:
+        reason = misconfigured(error)
+        return ConfigurationError(f"DATABASE_URL: {self._address} {reason}") if reason else meaning(error)
 
     async def _read(self, work: Work[T]) -> T:
         with in_our_words():
