@@ -31,7 +31,6 @@ def serve(
         host=settings.api_host if host is None else host,
         port=settings.api_port if port is None else port,
         delay_s=settings.api_drain_s,
-        grace_s=settings.api_grace_s,
     )
 
 
@@ -45,14 +44,6 @@ def migrate() -> None:
 
     asyncio.run(run(read_settings(read_environ())))
     typer.echo("the schema is up to date")
-
-
-@app.command()
-def check() -> None:
-    """Look at all that a start needs, change nothing, and say what is wrong and how to mend it; then exit with 1."""
-    from conduit.api.check_command import run
-
-    run()
 
 
 @app.command()
@@ -163,6 +154,18 @@ def take_in(
     from conduit.api.ledger_commands import take_in as run
 
     run(path)
+
+
+@app.command("prune")
+def remove_old(
+    older_than: str = typer.Option(metavar="TIME", help="Of decisions that are removed: 90d, 12h."),
+    forget: bool = typer.Option(False, "--forget", help="Do not keep what they taught."),
+    wait: str = typer.Option("60s", metavar="TIME", help="So long every worker has to read what will go."),
+) -> None:
+    """Remove old decisions from the ledger; beliefs keep what they learned. Safe while gateways run."""
+    from conduit.api.ledger_commands import remove_old as run
+
+    run(older_than=older_than, forget=forget, wait=wait)
 
 
 keys = typer.Typer(no_args_is_help=True, help="Keys of callers: make, list, rotate and revoke them.")

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 def show(*, as_json: bool) -> None:
-    beliefs = _with_beliefs(_believed)
+    beliefs = with_beliefs(_believed)
     if as_json:
         print(orjson.dumps([asdict(each) for each in beliefs], option=orjson.OPT_INDENT_2).decode())  # noqa: T201
         return
@@ -56,7 +56,7 @@ def export(path: Path, *, force: bool) -> None:
         beliefs, position = conduit.router.beliefs, conduit.follower.position
         return to_file(taken(beliefs.state(), beliefs.recipe, position=position, time_s=conduit.clock.now_s()))
 
-    content = _with_beliefs(packed)
+    content = with_beliefs(packed)
     try:
         path.write_bytes(content)
     except OSError as error:
@@ -82,7 +82,7 @@ def take_in(path: Path) -> None:
         return conduit.router.beliefs.folded
 
     try:
-        folded = _with_beliefs(believed)
+        folded = with_beliefs(believed)
     except Unfit as unfit:
         raise ConfigurationError(f"{path}: {WHY[unfit.why]}") from None
     print(f"{path}: beliefs of {folded} observations; gateways believe them from their next start on")  # noqa: T201
@@ -144,7 +144,7 @@ async def _key_id(ledger: SqlLedger, name: str) -> str:
     raise InvalidRequest(f"--without-key: there is no key {name[:80]!r}, and no decision of one", param="without_key")
 
 
-def _with_beliefs(work: Callable[[Conduit], Awaitable[T]]) -> T:
+def with_beliefs(work: Callable[[Conduit], Awaitable[T]]) -> T:
     environ = read_environ()
     conduit = asyncio.run(assemble(read_settings(environ), environ))
 

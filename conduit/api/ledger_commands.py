@@ -1,19 +1,27 @@
-"""`conduit export` and `conduit import`: the ledger to a file and from one, a few decisions at a time."""
+"""`conduit export`, `import` and `prune`: the ledger to a file, from one, and without what is old."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from conduit.api.app import read_environ, read_settings
+from conduit.api.belief_commands import with_beliefs
+from conduit.api.key_commands import seconds_of
 from conduit.assemble import with_ledger
+from conduit.assemble.conduit import Conduit
 from conduit.core.errors import ConfigurationError
 from conduit.core.storage import Whole
+from conduit.gateway.follow import Follower
+from conduit.gateway.prune import Pruned, prune
 from conduit.stores.archive import SqlArchive
 from conduit.stores.lines import Sink, lines_from, lines_to
 from conduit.stores.parquet import parquet_from, parquet_to
+from conduit.stores.pruning import SqlPruning
 from conduit.stores.sql import SqlLedger
 
 AT_ONCE = 200
@@ -54,6 +62,26 @@ def take_in(path: Path) -> None:
 
     seen, new = asyncio.run(with_ledger(read_settings(read_environ()), taken))
     print(f"{path}: {seen} decisions read; new: {counted(new)}")  # noqa: T201
+
+
+def remove_old(*, older_than: str, forget: bool, wait: str) -> None:
+    settings = read_settings(read_environ())
+    before_s, wait_s = time.time() - seconds_of(older_than, "--older-than"), seconds_of(wait, "--wait")
+    if settings.snapshot_every == 0 and not forget:
+        raise ConfigurationError(
+            "SNAPSHOT_EVERY is 0: no snapshot would keep what these decisions taught; set it, or say --forget, "
+            "after which beliefs lack it from the next start on"
+        )
+
+    async def pruned(ledger: SqlLedger, follower: Follower | None = None) -> Pruned:
+        return await prune(SqlPruning(ledger.database), follower, before_s=before_s, wait_s=wait_s)
+
+    async def kept(conduit: Conduit) -> Pruned:
+        return await with_ledger(settings, partial(pruned, follower=conduit.follower))
+
+    found = asyncio.run(with_ledger(settings, pruned)) if forget else with_beliefs(kept)
+    said = "what they taught is forgotten" if found.position is None else "what they taught is kept"
+    print(f"{found.decisions} decisions removed, with all that became of them; {said}")  # noqa: T201
 
 
 def counted(found: Counter[str]) -> str:

@@ -49,8 +49,7 @@ class SizeLimit:
             if whole:  # what comes now is that the caller has left, and that may take its time
                 return await receive()
             try:
-                async with asyncio.timeout(max(due_s - self._clock.elapsed_s(), 0.0)):  # wait_for makes a task of it
-                    message = await receive()
+                message = await asyncio.wait_for(receive(), max(due_s - self._clock.elapsed_s(), 0.0))
             except TimeoutError:
                 raise BodyTooSlow(self._body_s) from None
             read += len(message.get("body", b""))

@@ -22,9 +22,6 @@ class Settings(BaseModel):
     api_drain_s: float = Field(
         0.0, ge=0, le=600, description="Seconds that `conduit serve` goes on, not ready, after it was told to end."
     )
-    api_grace_s: int = Field(
-        30, ge=1, le=3600, description="Seconds that requests and streams have to end in after that; then they are cut."
-    )
     environment: Literal["development", "test", "staging", "production"] = Field(
         "development", description="production refuses to start without authentication."
     )
@@ -93,9 +90,6 @@ class Settings(BaseModel):
         SecretStr("sqlite:///conduit.db"),
         description="The ledger: `sqlite:///path` or `postgresql://user:password@host/name`.",
     )
-    database_migrate: bool = Field(
-        True, description="Bring an older schema up to date at the start; false: refuse, and name `conduit migrate`."
-    )
     spool_path: str = Field(
         "",
         description="Where decisions wait while the database is away; empty: `conduit-spool` beside its file, or here.",
@@ -131,9 +125,7 @@ class Settings(BaseModel):
     idempotency_max_size: int = Field(
         1_000_000, ge=0, le=100_000_000, description="Bytes of such an answer; of a larger one only that there was one."
     )
-    stats_interval_s: float = Field(
-        60.0, ge=0, le=86400, description="Seconds for which /v1/stats keeps savings, and totals of large ledgers."
-    )
+    stats_interval_s: float = Field(60.0, ge=0, le=86400, description="Seconds for which /v1/stats keeps savings.")
     upstream_timeout_s: float = Field(
         60.0, gt=0, le=3600, description="Seconds to a model's first byte, and between any two."
     )

@@ -12,13 +12,11 @@ from conduit.gateway.kept import Figure, Kept
 
 PAGE = 200
 """Records read at a time: decoding so many holds the event loop for several milliseconds."""
-SMALL = 20_000
-"""A ledger of so few decisions is added up within milliseconds, each time that somebody asks."""
 
 
 class Books:
-    """Savings are recomputed every `every_s` at most, over the `last` decisions; totals too, once the ledger is
-    large. Nobody asks: nothing is computed."""
+    """Savings are recomputed every `every_s` at most, over the `last` decisions; totals, which the ledger counts along,
+    each time. Nobody asks: nothing is computed."""
 
     def __init__(
         self,
@@ -39,7 +37,7 @@ class Books:
 
     async def totals(self) -> Figure[Totals]:
         """Raises LedgerUnavailable while there are none."""
-        return await self._totals.get(good_for_s=lambda t: self._every_s if t.decisions > SMALL else 0.0)
+        return await self._totals.get(good_for_s=lambda _: 0.0)
 
     async def account(self) -> Figure[Account]:
         """Raises LedgerUnavailable while there is none."""

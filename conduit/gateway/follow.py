@@ -54,6 +54,18 @@ class Follower:
             if self._router.beliefs.behind:
                 await self._renew()
 
+    async def keep_base(self) -> int:
+        """All that there is, folded and kept for good, so that the ledger need not know it any more; its position.
+
+        Raises LedgerUnavailable.
+        """
+        assert self.snapshots is not None
+        async with self._alone:
+            while await self._read():
+                pass
+            await self.snapshots.keep_base(self.position)
+            return self.position
+
     async def run(self) -> None:
         """Follow until cancelled; what goes wrong is announced, and tried again."""
         while True:

@@ -50,6 +50,11 @@ class Snapshots:
         await asyncio.to_thread(self._believe, snapshot)
         await self._store.save(await asyncio.to_thread(self._taken, 0, snapshot.time_s), base=True)
 
+    async def keep_base(self, position: int) -> None:
+        """What is believed at `position`, for good. Raises LedgerUnavailable."""
+        now_s = self._clock.now_s()
+        await self._store.save(await asyncio.to_thread(self._taken, position, now_s), base=True)
+
     def due(self, position: int) -> bool:
         return 0 < self._every <= position - self._last
 

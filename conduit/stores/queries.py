@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, and_, func, insert, select, text
 
-from conduit.core.decision import Observation, Status
+from conduit.core.decision import Observation
 from conduit.core.errors import LedgerConflict
-from conduit.core.storage import ROUNDING, Cap, Entry, Record, Totals
-from conduit.stores import rows
+from conduit.core.storage import ROUNDING, Cap, Entry, Record
+from conduit.stores import days, rows
 from conduit.stores.tables import decisions, feedback, observations, outcomes
 
 OBSERVING = 0x636F6E64756974
@@ -40,15 +40,6 @@ _records = (
 _observed = decisions.c.context, decisions.c.features
 _observations = select(observations, *_observed).join(decisions, decisions.c.id == observations.c.decision_id)
 
-_outcomes = select(
-    outcomes.c.model,
-    outcomes.c.status,
-    func.count().label("calls"),
-    func.count(outcomes.c.cost_usd).label("priced"),
-    func.coalesce(func.sum(outcomes.c.cost_usd), 0.0).label("cost_usd"),
-    func.sum(outcomes.c.latency_s).label("latency_s"),
-).group_by(outcomes.c.model, outcomes.c.status)
-
 _teaching = and_(
     text("latest.weight > 0"),  # as the index says it: with a parameter for 0 it would not be used
     _latest.c.model.is_not(None),
@@ -56,9 +47,6 @@ _teaching = and_(
     .where(_later.c.decision_id == _latest.c.decision_id, _later.c.revision > _latest.c.revision)
     .exists(),
 )
-_ratings = select(
-    func.count(), func.sum(_latest.c.weight * _latest.c.quality) / func.nullif(func.sum(_latest.c.weight), 0.0)
-).where(_teaching)
 _taught = select(func.coalesce(func.sum(_latest.c.weight), 0.0)).where(_teaching)
 
 
@@ -105,6 +93,7 @@ def _write(connection: Connection, kept: Iterable[tuple[Table, rows.Row]], caps:
         observe_alone(connection)
         _insert(connection, observations, _of_decisions(connection, by_table))
     _hold(connection, caps)
+    days.count(connection, by_table)
 
 
 def find(connection: Connection, name: str, key_id: str | None) -> Record | None:
@@ -149,25 +138,6 @@ def latest(connection: Connection, session_id: str, key_id: str | None, before: 
     if before is not None:
         statement = statement.where(decisions.c.id < rows.text(before))
     return _one(connection, statement.order_by(decisions.c.id.desc()).limit(1))
-
-
-def totals(connection: Connection) -> Totals:
-    ended = connection.execute(_outcomes).all()
-    answers = [row for row in ended if row.status == Status.ANSWERED]
-    answered = sum(row.calls for row in answers)
-    rated, quality = connection.execute(_ratings).one()
-    return Totals(
-        decisions=connection.execute(select(func.count()).select_from(decisions)).scalar_one(),
-        answered=answered,
-        cached=sum(row.calls for row in ended if row.status == Status.CACHED),
-        failed=sum(row.calls for row in ended if row.status == Status.FAILED),
-        cost_usd=sum((row.cost_usd for row in ended), 0.0),
-        unpriced=sum(row.calls - row.priced for row in answers),
-        latency_s=sum(row.latency_s for row in answers) / answered if answered else 0.0,
-        by_model={row.model: row.calls for row in answers},
-        rated=rated,
-        quality=None if quality is None else float(quality),
-    )
 
 
 def _insert(connection: Connection, table: Table, values: Sequence[rows.Row]) -> None:

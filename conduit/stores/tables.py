@@ -114,6 +114,21 @@ observations = Table(
     sqlite_autoincrement=True,
 )
 
+# Counted along with what is written: see days.py. Kinds are the statuses of outcomes, "decisions" and "rated".
+days = Table(
+    "days",
+    metadata,
+    Column("day", COUNT, primary_key=True, autoincrement=False),
+    Column("kind", TEXT, primary_key=True),
+    Column("model", TEXT, primary_key=True),
+    Column("n", COUNT, nullable=False),
+    Column("priced", COUNT, nullable=False),
+    Column("cost_usd", Double, nullable=False),
+    Column("latency_s", Double, nullable=False),
+    Column("weight", Double, nullable=False),
+    Column("worth", Double, nullable=False),
+)
+
 # A cache: whoever deletes all of it loses nothing but the time of the next start, and what only a base still knows.
 snapshots = Table(
     "snapshots",

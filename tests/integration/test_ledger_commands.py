@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from conduit.cli import app
-from conduit.core.errors import ConfigurationError
+from conduit.core.errors import ConfigurationError, InvalidRequest
 from conduit.stores.sql import SqlLedger
 from tests.unit.stores import entries
 
@@ -66,3 +66,15 @@ def test_what_is_there_is_replaced_only_when_somebody_says_so(folder: Path) -> N
 def test_a_file_that_cannot_be_is_said_by_name(folder: Path, command: str, path: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(path)):
         run(command, path)
+
+
+def test_old_decisions_are_removed_and_what_they_taught_is_kept_unless_somebody_says_forget(folder: Path) -> None:
+    old = ("prune", "--older-than", "1d", "--wait", "0s")
+    with pytest.raises(ConfigurationError, match="SNAPSHOT_EVERY"):
+        CliRunner().invoke(app, list(old), env={"SNAPSHOT_EVERY": "0"}, catch_exceptions=False)
+    with pytest.raises(InvalidRequest, match="--older-than"):
+        run("prune", "--older-than", "soon")
+    assert run(*old).output.startswith("450 decisions removed")
+    assert run(*old, "--forget").output.startswith(
+        "0 decisions removed, with all that became of them; what they taught is f"
+    )
