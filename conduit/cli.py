@@ -31,6 +31,7 @@ def serve(
         host=settings.api_host if host is None else host,
         port=settings.api_port if port is None else port,
         delay_s=settings.api_drain_s,
+        grace_s=settings.api_grace_s,
     )
 
 
@@ -44,6 +45,14 @@ def migrate() -> None:
 
     asyncio.run(run(read_settings(read_environ())))
     typer.echo("the schema is up to date")
+
+
+@app.command()
+def check() -> None:
+    """Look at all that a start needs, change nothing, and say what is wrong and how to mend it; then exit with 1."""
+    from conduit.api.check_command import run
+
+    run()
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECURITY = (
@@ -15,6 +16,8 @@ NO_PAGE = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'no
 """Of answers that are no pages; a page says its own."""
 NOT_KEPT = (b"cache-control", b"no-store")
 HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
+USUAL = (*SECURITY, NO_PAGE, NOT_KEPT)
+OVER_HTTPS = (*USUAL, HTTPS_ONLY)
 
 
 class SecurityHeaders:
@@ -27,7 +30,7 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        usual = (*SECURITY, NO_PAGE, NOT_KEPT, *((HTTPS_ONLY,) if scope.get("scheme") == "https" else ()))
+        usual = OVER_HTTPS if scope.get("scheme") == "https" else USUAL
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -36,6 +39,16 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, guarded)
+
+
+class CrossOrigin(CORSMiddleware):
+    """Only for whoever says where they come from: others are no pages in a browser, and nothing they get is cached."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not any(name == b"origin" for name, _ in scope["headers"]):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def cors(origins: tuple[str, ...]) -> Mapping[str, Any]:

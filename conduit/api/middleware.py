@@ -7,13 +7,12 @@ from random import Random
 import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.auth import Authentication
 from conduit.api.boundary import ErrorBoundary
-from conduit.api.headers import SecurityHeaders, cors
+from conduit.api.headers import CrossOrigin, SecurityHeaders, cors
 from conduit.api.paths import PROBES, routed_path
 from conduit.api.payloads import PayloadTap
 from conduit.api.ratelimit import RateLimit
@@ -46,7 +45,7 @@ def middleware(
     return (
         Middleware(RequestContext, clock=clock, ids=ids, listener=listener),
         Middleware(SecurityHeaders),
-        Middleware(CORSMiddleware, **cors(parsed_list(settings.cors_allowed_origins))),
+        Middleware(CrossOrigin, **cors(parsed_list(settings.cors_allowed_origins))),
         Middleware(ErrorBoundary),
         Middleware(
             SizeLimit,

@@ -5,6 +5,7 @@ import signal
 import sys
 from socket import socket
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -40,13 +41,15 @@ class WelcomingServer(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._loop.call_later, self._delay_s, super().handle_exit, sig, None)
 
 
-def serve(app: Starlette, *, host: str, port: int, delay_s: float) -> None:
-    """Until SIGINT or SIGTERM; then what is in flight ends, the ledger is written, and the exit code is 0.
+def serve(app: Starlette, *, host: str, port: int, delay_s: float, grace_s: int) -> None:
+    """Until SIGINT or SIGTERM; then what is in flight ends within `grace_s` or is cut, the ledger is written, and the
+    exit code is 0.
 
     uvicorn shuts down in order and raises the signal once more when it is done; this is what then receives it.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=30)
+    quiet: dict[str, Any] = {"log_config": None, "access_log": False}
+    config = uvicorn.Config(app, host=host, port=port, timeout_graceful_shutdown=grace_s, **quiet)
     WelcomingServer(app, config, delay_s=delay_s).run()
 
 

@@ -49,7 +49,8 @@ class SizeLimit:
             if whole:  # what comes now is that the caller has left, and that may take its time
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(due_s - self._clock.elapsed_s(), 0.0))
+                async with asyncio.timeout(max(due_s - self._clock.elapsed_s(), 0.0)):  # wait_for makes a task of it
+                    message = await receive()
             except TimeoutError:
                 raise BodyTooSlow(self._body_s) from None
             read += len(message.get("body", b""))

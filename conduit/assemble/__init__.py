@@ -67,6 +67,7 @@ async def assemble(
         listener=lambda loss: told(Degraded("ledger", loss)),
         spool=spool_terms(settings),
         patience_s=settings.spool_after_s,
+        migrates=settings.database_migrate,
     )
     database = ledger.database
     tracer = None if telemetry is None else telemetry.tracer
@@ -94,7 +95,7 @@ async def migrate(settings: Settings) -> None:
 
 async def with_ledger(settings: Settings, work: Callable[[SqlLedger], Awaitable[T]]) -> T:
     """`work` with the ledger, open, and nothing else started."""
-    ledger = SqlLedger(settings.database_url.get_secret_value())
+    ledger = SqlLedger(settings.database_url.get_secret_value(), migrates=settings.database_migrate)
     await ledger.open()
     try:
         return await work(ledger)

@@ -22,6 +22,9 @@ class Settings(BaseModel):
     api_drain_s: float = Field(
         0.0, ge=0, le=600, description="Seconds that `conduit serve` goes on, not ready, after it was told to end."
     )
+    api_grace_s: int = Field(
+        30, ge=1, le=3600, description="Seconds that requests and streams have to end in after that; then they are cut."
+    )
     environment: Literal["development", "test", "staging", "production"] = Field(
         "development", description="production refuses to start without authentication."
     )
@@ -89,6 +92,9 @@ class Settings(BaseModel):
     database_url: SecretStr = Field(
         SecretStr("sqlite:///conduit.db"),
         description="The ledger: `sqlite:///path` or `postgresql://user:password@host/name`.",
+    )
+    database_migrate: bool = Field(
+        True, description="Bring an older schema up to date at the start; false: refuse, and name `conduit migrate`."
     )
     spool_path: str = Field(
         "",

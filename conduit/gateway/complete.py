@@ -22,7 +22,7 @@ from conduit.core.errors import (
 from conduit.core.events import Decided, Settled
 from conduit.core.protocols import Answer, Call, Clock, Frame, Listener, Provider
 from conduit.core.router import NOBODY, Router
-from conduit.core.storage import Ledger, Place
+from conduit.core.storage import Ledger, Place, Standby
 from conduit.gateway.cache import NO_LOOK, AnswerCache, Look, Recording
 from conduit.gateway.cashier import Cashier
 from conduit.gateway.exchange import Ask, Exchange
@@ -149,7 +149,7 @@ class Gateway:
         exchange.first_byte_s = self._clock.elapsed_s() - exchange.started_s
         frames = self._frames(exchange, first, rest, hearing=self._hear(exchange, ask), look=look)
         attempts = len(exchange.attempts)
-        whole, spooled = lambda: exchange.answered, exchange.spooled
+        whole, spooled = lambda: exchange.answered, self._spooled(exchange)
         return Stream(frames, exchange.decision, exchange.model, attempts, whole, look, spooled)
 
     def unavailable(self) -> Mapping[str, str]:
@@ -333,6 +333,10 @@ class Gateway:
             exchange.paid = self._cashier.pay(exchange.hold, exchange.key_name, outcome.cost_usd)
         self._listener(Settled(exchange.decision, outcome, away_s=exchange.away_s))
         return outcome
+
+    def _spooled(self, exchange: Exchange) -> bool:
+        """Headers leave before it is known; while others wait in the spool, this decision will, too."""
+        return exchange.spooled if exchange.recorded.done() else self._ledger.standby is Standby.BUSY
 
     async def _kept(self, exchange: Exchange) -> Place | None:
         """Wait for the ledger. The outcome is part of the promise: feedback may come at once, to another worker."""

@@ -15,10 +15,18 @@ MIGRATING = 0x636F6E64756975
 VERSIONS = "alembic_version"
 
 
-async def migrate(database: Database) -> None:
-    """Raises ConfigurationError when the database is newer than the code."""
-    if await database.read(revision) != HEAD:
-        await database.write(_upgrade, power_safe=True)
+async def migrate(database: Database, *, may: bool = True) -> None:
+    """Raises ConfigurationError when the database is newer than the code, or older and nothing `may` be changed."""
+    found = await database.read(revision)
+    if found == HEAD:
+        return
+    if not may and (found is None or found < HEAD):
+        state = "no schema" if found is None else f"schema {found}"
+        raise ConfigurationError(
+            f"DATABASE_MIGRATE is false and the database has {state}, where this Conduit needs {HEAD}: "
+            "run `conduit migrate` first"
+        )
+    await database.write(_upgrade, power_safe=True)
 
 
 def checked(connection: Connection) -> str | None:

@@ -20,7 +20,7 @@ from conduit.stores.writer import Append, Listener, Writer, nobody
 class SqlLedger:
     """`url` is sqlite:///path or postgresql://user:password@host/database; `listener` is told of entries that were lost
     while nobody waited for them. With a `spool`, what is not power-safe waits there when the database did not take it
-    within `patience_s`."""
+    within `patience_s`. Unless it `migrates`, an older schema is refused."""
 
     def __init__(
         self,
@@ -30,8 +30,9 @@ class SqlLedger:
         busy_timeout_s: float = 5.0,
         spool: Terms | None = None,
         patience_s: float = 2.0,
+        migrates: bool = True,
     ) -> None:
-        self._address = address(url)
+        self._address, self._migrates = address(url), migrates
         self._database = _database(self._address, busy_timeout_s=busy_timeout_s)
         self._detour = None if spool is None else Detour(spool, self._replay, listener)
         self._writer = Writer(self._commit, listener, detour=self._detour, patience_s=patience_s)
@@ -93,6 +94,15 @@ class SqlLedger:
         found = await self._read(migrate.checked)
         return found is not None and found >= migrate.HEAD
 
+    async def revision(self) -> str | None:
+        """Of the schema as it is found; None: there is none. Raises LedgerError and ConfigurationError."""
+        refusal = None
+        try:
+            return await self._database.read(migrate.revision)
+        except DRIVER_ERRORS as error:
+            refusal = self._refused(error)
+        raise refusal  # out here, so that not even its context remembers the driver
+
     async def close(self) -> None:
         await self._writer.close()
         if self._detour is not None:
@@ -103,13 +113,16 @@ class SqlLedger:
         """Why the database cannot be used, if it cannot; without the driver's error, not even as a context."""
         try:
             await self._database.prepare()
-            await migrate.migrate(self._database)
+            await migrate.migrate(self._database, may=self._migrates)
         except ConfigurationError as error:
             return error
         except DRIVER_ERRORS as error:
-            reason = misconfigured(error)
-            return ConfigurationError(f"DATABASE_URL: {self._address} {reason}") if reason else meaning(error)
+            return self._refused(error)
         return None
+
+    def _refused(self, error: BaseException) -> ConduitError:
+        reason = misconfigured(error)
+        return ConfigurationError(f"DATABASE_URL: {self._address} {reason}") if reason else meaning(error)
 
     async def _read(self, work: Work[T]) -> T:
         with in_our_words():

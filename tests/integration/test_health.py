@@ -1,5 +1,9 @@
 """What is said to those who send requests here: with a real database, a real Valkey, and real signals."""
 
+import json
+import sqlite3
+from contextlib import closing, suppress
+from http.client import HTTPConnection, IncompleteRead
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -59,3 +63,23 @@ def test_who_is_told_to_end_says_so_and_serves_on_until_told_again(tmp_path: Pat
         until(lambda: unready(gateway, "draining", "yes"))
         assert gateway.post("/v1/complete", {"prompt": "Hello!"}).status == 200
         assert gateway.stop() == 0
+
+
+def test_a_stream_that_outlasts_the_grace_is_cut_and_in_the_ledger(tmp_path: Path) -> None:
+    """And the exit is in order all the same."""
+    env = {"API_GRACE_S": "1", "SANDBOX": "on", "SANDBOX_TIME_SCALE": "10"}
+    body = {"model": "auto", "stream": True, "messages": [{"role": "user", "content": "Write a very long story."}]}
+    with GatewayProcess(tmp_path, command="conduit serve", env=env) as gateway:
+        connection = HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
+        response = connection.getresponse()
+        assert response.readline().startswith(b"data: ")
+        assert gateway.stop() == 0
+        with suppress(IncompleteRead, ConnectionError):
+            assert b'"finish_reason":"stop"' not in response.read()
+        connection.close()
+    with closing(sqlite3.connect(tmp_path / "conduit.db")) as ledger:
+        every = "select o.status from decisions d left join outcomes o on o.decision_id = d.id"
+        rows = ledger.execute(every).fetchall()
+    assert len(rows) == 1
+    assert rows[0][0] not in {None, "answered"}

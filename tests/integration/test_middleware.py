@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from starlette.middleware.cors import CORSMiddleware
 
 from conduit.api.app import create_app
 from conduit.api.auth import Authentication
 from conduit.api.boundary import ErrorBoundary
-from conduit.api.headers import SecurityHeaders
+from conduit.api.headers import CrossOrigin, SecurityHeaders
 from conduit.api.middleware import RequestContext
 from conduit.api.ratelimit import RateLimit
 from conduit.api.sizelimit import SizeLimit
@@ -37,7 +36,7 @@ def test_the_stack_is_the_declared_one() -> None:
     declared = [
         RequestContext,
         SecurityHeaders,
-        CORSMiddleware,
+        CrossOrigin,
         ErrorBoundary,
         SizeLimit,
         FailedAuthThrottle,
@@ -180,4 +179,4 @@ def test_three_workers_hold_one_limit_lose_it_to_their_own_and_find_it_again(
 
         valkey.start()
         until(lambda: all("x-conduit-degraded" not in gateway.get("/v1/models").headers for _ in range(12)))
-    assert '"what": "ratelimit", "why": "the shared window did not answer: ' in gateway.said
+    assert '"what":"ratelimit","why":"the shared window did not answer: ' in gateway.said

@@ -195,6 +195,19 @@ async def test_a_newer_database_is_left_alone(url: str) -> None:
         await SqlLedger(url).open()
 
 
+async def test_who_may_not_migrate_refuses_an_older_schema_and_says_what_to_run(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"DATABASE_MIGRATE.*no schema.*run `conduit migrate`"):
+        await SqlLedger(url, migrates=False).open()
+    async with opened(url):
+        pass
+    ledger = SqlLedger(url, migrates=False)
+    await ledger.open()
+    await database(ledger).write(partial(_set_revision, revision="0001"), power_safe=False)
+    await ledger.close()
+    with pytest.raises(ConfigurationError, match=r"DATABASE_MIGRATE.*schema 0001.*run `conduit migrate`"):
+        await SqlLedger(url, migrates=False).open()
+
+
 def _from_the_future(connection: Connection) -> None:
     schema = migrate.schema_of(connection)
     table = f"{schema}.alembic_version" if schema else "alembic_version"

@@ -5,8 +5,10 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conduit.core.keys import THE_OPERATORS
+from conduit.core.errors import LedgerUnavailable
+from conduit.core.keys import THE_OPERATORS, KeyEntry
 from conduit.stores.keys import MemoryKeyStore
+from conduit.testing import StillClock
 from tests.unit.api.door import OWN, bearer, call, entry, guarded, keyring, secret
 
 GUARDED = guarded(keyring())
@@ -200,3 +202,45 @@ async def test_what_is_no_request_passes() -> None:
 
     await app({"type": "lifespan"}, receive, send)
     assert seen == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+# ------------------------------------------------------------------ while the store is away
+
+
+async def test_a_key_that_is_believed_unseen_says_so_and_no_other_does() -> None:
+    """For a while it is what it was when it was looked up last."""
+
+    class Sometimes(MemoryKeyStore):
+        away = False
+
+        async def find(self, digest: bytes) -> KeyEntry | None:
+            if self.away:
+                raise LedgerUnavailable("away")
+            return await super().find(digest)
+
+    store, clock = Sometimes(), StillClock(1000.0)
+    await store.create(entry())
+    app = guarded(keyring(store, clock=clock))
+    assert b"x-conduit-degraded" not in (await call(app, "/v1/models", bearer(secret()))).headers
+    store.away = True
+    clock.at_s += 10.0
+    reply = await call(app, "/v1/models", bearer(secret()))
+    assert (reply.status, reply.body, reply.headers[b"x-conduit-degraded"]) == (200, entry().key.id.encode(), b"keys")
+    assert b"x-conduit-degraded" not in (await call(app, "/v1/models", KEY)).headers
+    unseen = await call(app, "/v1/models", bearer(secret(2)))
+    assert (unseen.status, unseen.code, unseen.headers[b"retry-after"]) == (503, "keys_unavailable", b"1")
+
+
+async def test_a_prefix_may_be_written_with_or_without_its_slash() -> None:
+    for protected in ("/v1/", "/v1", "/v1//"):
+        app = guarded(keyring(), protected=[protected])
+        assert [(await call(app, path)).status for path in ("/v1/models", "/v1", "/open")] == [401, 401, 200]
+    endless = guarded(keyring(), protected=["/x"])
+    assert (await call(endless, "/v1/models")).status == 200
+    assert (await call(endless, "/x")).status == 401
+
+
+async def test_what_to_send_is_told_in_words() -> None:
+    assert b'send your key as `Authorization: Bearer <key>`"' in (await call(GUARDED)).body
+    reply = await call(GUARDED, "/v1/models", (b"authorization", b"Basic x"))
+    assert b'the Authorization header must be one: `Bearer <key>`"' in reply.body

@@ -1,0 +1,201 @@
+"""What a start would find: settings, providers, prices, database, schema, keys, Redis. Looking changes nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from conduit.assemble.parts import baseline, door_terms, make_router
+from conduit.core.catalogue import Catalogue
+from conduit.core.config import Settings
+from conduit.core.errors import ConfigurationError, LedgerError, UpstreamError, WindowUnavailable
+from conduit.core.protocols import Clock
+from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.declare import declared
+from conduit.providers.discovery import Discovery, ProviderSpec, discover
+from conduit.providers.fleet import SANDBOX
+from conduit.providers.listing import list_models
+from conduit.providers.sandbox import sandbox_models
+from conduit.stores.address import File, address
+from conduit.stores.keys import SqlKeyStore
+from conduit.stores.migrate import HEAD
+from conduit.stores.sql import SqlLedger
+
+WITHIN_S = 30.0
+"""Longer than any single question is allowed to take."""
+MOST_NAMES = 5
+
+
+class State(StrEnum):
+    OK = "ok"
+    LOOK = "look"
+    """It starts and serves, and perhaps not as was meant."""
+    WRONG = "wrong"
+    """It does not start, or does not serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. No text of a driver's, no address and no secret."""
+
+    name: str
+    state: State
+    said: str
+    remedy: str = ""
+
+
+async def checkup(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
+    """In the order in which a start would come to them."""
+    clock = SystemClock()
+    parts = await asyncio.gather(
+        _in_time("providers", _providers(settings, environ, clock)),
+        _in_time("database", _database(settings, clock)),
+        _in_time("redis", _redis(settings)),
+    )
+    return [finding for part in parts for finding in part]
+
+
+async def _in_time(name: str, looking: Awaitable[list[Finding]]) -> list[Finding]:
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            return await looking
+    except TimeoutError:
+        return [Finding(name, State.WRONG, f"no answer within {WITHIN_S:g} s", "look at the network in between")]
+
+
+# ------------------------------------------------------------------ who answers
+
+
+async def _providers(settings: Settings, environ: Mapping[str, str], clock: Clock) -> list[Finding]:
+    at = datetime.fromtimestamp(clock.now_s(), UTC)
+    try:
+        found = await discover(environ, declared(settings, environ), at=at)
+        models = list(found.models)
+        simulated = settings.sandbox == "on" or (settings.sandbox == "auto" and not found.providers)
+        if simulated:
+            models += sandbox_models()
+        catalogue = Catalogue(models)
+    except ConfigurationError as error:
+        return [Finding("providers", State.WRONG, str(error))]
+    answers = await asyncio.gather(*(_provider(spec, found) for spec in found.providers))
+    if simulated:
+        real = "" if found.providers else "set OPENAI_API_KEY or another for real ones: see README"
+        answers.append(Finding(SANDBOX, State.OK if found.providers else State.LOOK, "simulated models", real))
+    if not len(catalogue):
+        return [*answers, Finding("models", State.WRONG, "none", "set OPENAI_API_KEY or another, or SANDBOX=on")]
+    return [*answers, _models(settings, catalogue, clock), _prices(catalogue)]
+
+
+async def _provider(spec: ProviderSpec, found: Discovery) -> Finding:
+    """Whether it answers, and takes the key: by its list of models, which costs nothing."""
+    offers = sum(model.provider == spec.name for model in found.models)
+    said = f"{offers} models" if offers != 1 else "1 model"
+    if spec.headers or spec.query:
+        return Finding(spec.name, State.OK, f"{said}; not asked, for it wants headers or a query of its own")
+    try:
+        await list_models(spec.base_url, spec.api_key)
+    except UpstreamError as error:
+        return _refused(spec.name, error, said)
+    return Finding(spec.name, State.OK, f"answers, {said}")
+
+
+def _refused(name: str, error: UpstreamError, said: str) -> Finding:
+    if error.status in {401, 403}:
+        return Finding(name, State.WRONG, f"{error}: it does not take the key", "set the key anew, without blanks")
+    if error.status in {404, 405}:
+        return Finding(name, State.LOOK, f"answers, {said}; does not list its models", "look at its base URL")
+    return Finding(name, State.WRONG, f"{error}", "look at its base URL, and whether it runs")
+
+
+def _models(settings: Settings, catalogue: Catalogue, clock: Clock) -> Finding:
+    try:
+        make_router(settings, catalogue, clock=clock, ids=TimeOrderedIds(clock), tracer=None)
+        baseline(settings.baseline_model, catalogue)
+    except ConfigurationError as error:
+        return Finding("models", State.WRONG, str(error))
+    if settings.judge_model is not None and settings.judge_model not in catalogue:
+        return Finding("models", State.WRONG, f"JUDGE_MODEL: no model is called {settings.judge_model!r}")
+    return Finding("models", State.OK, f"{len(catalogue)} to choose from, by {settings.policy}")
+
+
+def _prices(catalogue: Catalogue) -> Finding:
+    unknown = [model.name for model in catalogue if model.price is None]
+    if not unknown:
+        return Finding("prices", State.OK, "known of every model")
+    more = f" and {len(unknown) - MOST_NAMES} more" if len(unknown) > MOST_NAMES else ""
+    return Finding(
+        "prices",
+        State.LOOK,
+        f"not known of {', '.join(unknown[:MOST_NAMES])}{more}",
+        "without one a model is not asked under a cap and saves nothing: give input_usd_per_mtok and "
+        "output_usd_per_mtok in [[models]]",
+    )
+
+
+# ------------------------------------------------------------------ where it is kept
+
+
+async def _database(settings: Settings, clock: Clock) -> list[Finding]:
+    url = settings.database_url.get_secret_value()
+    try:
+        where = address(url)
+        if isinstance(where, File) and not where.path.exists():
+            made = Finding("database", State.OK, "SQLite; the file is made at the first start")
+            return [made, Finding("schema", State.OK, "made with it"), _door(settings, usable=0)]
+        ledger = SqlLedger(url)
+    except ConfigurationError as error:
+        return [Finding("database", State.WRONG, str(error))]
+    kind = "SQLite" if isinstance(where, File) else "PostgreSQL"
+    try:
+        revision = await ledger.revision()
+        keys = [] if revision is None else await SqlKeyStore(ledger.database).list()
+    except ConfigurationError as error:
+        return [Finding("database", State.WRONG, str(error), "mend DATABASE_URL, or what it names")]
+    except LedgerError as error:
+        return [Finding("database", State.WRONG, str(error), "start it, or mend DATABASE_URL")]
+    finally:
+        await ledger.close()
+    usable = sum(entry.usable(clock.now_s()) for entry in keys)
+    return [Finding("database", State.OK, f"{kind} answers"), _schema(revision), _door(settings, usable=usable)]
+
+
+def _schema(revision: str | None) -> Finding:
+    if revision is not None and revision > HEAD:
+        newer = f"{revision}, and this Conduit knows {HEAD} at most"
+        return Finding("schema", State.WRONG, newer, "upgrade Conduit")
+    if revision != HEAD:
+        said = "none yet" if revision is None else f"{revision}, {HEAD} is wanted"
+        return Finding("schema", State.LOOK, said, "`conduit migrate` brings it, or the next start does")
+    return Finding("schema", State.OK, f"{revision}, as this Conduit wants it")
+
+
+def _door(settings: Settings, *, usable: int) -> Finding:
+    terms = door_terms(settings)
+    own = ["API_KEY"] if terms.api_key else []
+    said = " and ".join([*own, *([f"{usable} keys" if usable != 1 else "1 key"] if usable else [])])
+    if said:
+        return Finding("door", State.OK, f"opens to {said}")
+    remedy = "set API_KEY, or `conduit keys create NAME`"
+    if terms.required_by:
+        return Finding("door", State.WRONG, f"{terms.required_by}: nobody could be let in", remedy)
+    return Finding("door", State.LOOK, "open: nobody is asked for a key", remedy)
+
+
+async def _redis(settings: Settings) -> list[Finding]:
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        return [Finding("redis", State.OK, "none: each process counts limits for itself")]
+    from conduit.stores.redis import RedisWindow, connect  # a fifth of a second, for who has one
+
+    remedy = "start it, or mend REDIS_URL"
+    try:
+        window = RedisWindow(connect(url))
+        await window.open()
+    except ConfigurationError as error:
+        return [Finding("redis", State.WRONG, str(error))]
+    except WindowUnavailable:
+        after = "nobody is served" if settings.rate_limit_fail_closed else "each process counts limits for itself"
+        return [Finding("redis", State.WRONG, f"does not answer, and without it {after}", remedy)]
+    await window.close()
+    return [Finding("redis", State.OK, "answers: limits are counted together")]
