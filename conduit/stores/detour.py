@@ -24,6 +24,8 @@ RETRY_S = 0.5
 """Between tries while the database is away."""
 ADOPT_S = 5.0
 """Between looks for what dead processes have left."""
+HANDOVER_S = 1.0
+"""So long an append waits for the last few before it, so that it need not go this way."""
 TRIES = 3
 """Of an append that is refused because somebody wrote the same: the next try finds that it is there."""
 
@@ -57,6 +59,8 @@ class Detour:
         self._file: SpoolFile | None = None
         self._task: Task[None] | None = None
         self._news = Event()
+        self._open = Event()
+        self._open.set()
         self.waiting = 0
         """Appends of this process that are not in the ledger yet."""
         self.away = False
@@ -83,6 +87,14 @@ class Detour:
         await self._adopt()
         if self._task is None or self._task.done():
             self._task = create_task(self._run(), name="spool")
+
+    async def ready(self) -> None:
+        """When the last few that wait are written: else whoever comes while they are would wait behind them, and the
+        next behind that, for as long as there is traffic."""
+        if not self._open.is_set():
+            with suppress(TimeoutError):
+                async with timeout(HANDOVER_S):
+                    await self._open.wait()
 
     async def keep(self, appends: Sequence[tuple[Entry | Cap, ...]]) -> None:
         """All or none; they survive whatever happens to this process. Raises LedgerUnavailable."""
@@ -181,19 +193,25 @@ class Detour:
                 await self._news.wait()
 
     async def _drain_own(self, file: SpoolFile) -> None:
-        while self.busy:
-            try:
+        try:
+            while self.busy:
                 records = await self._io(partial(file.peek, AT_ONCE))
-            except ValueError:
-                await self._lose(file)
-                return
-            if records:
-                await self._write([rows.unpacked(record) for record in records])
-                self.away = self.full = self._over = False
-            file.advance(records)
-            self.waiting -= len(records)
-        # Whatever is kept from here on is queued behind this in the one thread of the files.
-        await self._io(file.clear)
+                if len(records) < AT_ONCE and not self.away:
+                    self._open.clear()
+                await self._pass_on(file, records)
+            # Whatever is kept from here on is queued behind this in the one thread of the files.
+            await self._io(file.clear)
+        except ValueError:
+            await self._lose(file)
+        finally:
+            self._open.set()
+
+    async def _pass_on(self, file: SpoolFile, records: Sequence[bytes]) -> None:
+        if records:
+            await self._write([rows.unpacked(record) for record in records])
+            self.away = self.full = self._over = False
+        file.advance(records)
+        self.waiting -= len(records)
 
     async def _lose(self, file: SpoolFile) -> None:
         """Its disk gives back something else than was written."""

@@ -142,6 +142,9 @@ class Writer:
         detour = self._detour
         if detour is None or not detour.busy:
             return batch
+        await detour.ready()
+        if not detour.busy:
+            return batch
         away = detour.away
         await self._detain([append for append in batch if append.can_wait])
         rest = [append for append in batch if not append.can_wait]

@@ -30,22 +30,24 @@ class Book:
         self.open = asyncio.Event()
         self.open.set()
         self.away = False
+        self.slow_s = 0.0
 
     async def write(self, batch: Sequence[Append]) -> None:
         await self._take([entry.id for append in batch for entry in append.entries])  # type: ignore[union-attr]
 
     async def replay(self, appends: Sequence[Rows]) -> None:
         names = [str(row["id"]) for append in appends for _, row in append]
-        await self._take([name for name in names if name not in self.kept])
+        await self._take(names)
 
     async def _take(self, names: list[str]) -> None:
         if self.away:
             raise LedgerUnavailable("away")
         await self.open.wait()
+        await asyncio.sleep(self.slow_s)
         for each in names:
             if each in self.guilty:
                 raise self.guilty[each]
-        self.kept += names
+        self.kept += [name for name in names if name not in self.kept]
 
 
 class Bench:
@@ -98,6 +100,24 @@ async def test_what_waited_is_written_once_and_in_order_before_what_came_later(b
     assert set(later) <= {Place.SPOOL, Place.LEDGER}
     assert not await bench.detour.behind()
     assert bench.words == []
+
+
+async def test_traffic_that_never_rests_is_back_in_the_ledger_all_the_same(bench: Bench) -> None:
+    """While some are replayed others come, and would wait for ever behind one another."""
+    bench.book.away = True
+    await asyncio.gather(*bench.decide(*range(150)))
+    bench.book.away, bench.book.slow_s = False, 0.005
+    next_one, straight = iter(range(150, 10**6)), asyncio.Event()
+
+    async def caller() -> None:
+        while not straight.is_set():
+            if await bench.decide(next(next_one))[0] is Place.LEDGER:
+                straight.set()
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(caller() for _ in range(8)))
+    await bench.drained()
+    assert bench.book.kept == [name(number) for number in range(next(next_one))]
 
 
 async def test_a_write_that_hangs_waits_and_is_not_written_twice_when_it_succeeds_after_all(bench: Bench) -> None:
