@@ -2,7 +2,7 @@
 
     python -m benchmarks.sigterm [--times 20] [--workers 4]
 
-Each time anew: `conduit serve` with API_DRAIN_S=1 (or uvicorn with --workers), sandbox models, SQLite. 50 streams are
+Each time anew: `conduit serve` with API_DRAIN_S=5 (or uvicorn with --workers), sandbox models, SQLite. 50 streams are
 open and 8 clients ask one request after the other when SIGTERM comes. Of `conduit serve` the clients are a load
 balancer's: they stop when /health/ready is 503, and until then nothing may be refused. Of uvicorn's workers, which
 close kept-alive connections at once, they are told first, as preStop of Kubernetes does: a request that reaches such a
@@ -38,7 +38,7 @@ def start(port: int, folder: str, workers: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "uvicorn", "conduit.api.app:app", "--port", str(port)]
         command += ["--workers", str(workers), "--log-level", "critical", "--no-access-log"]
     settings = {"LOG_LEVEL": "error", "API_RATE_LIMIT": "0", "SANDBOX": "on", "SANDBOX_TIME_SCALE": "0.5"}
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "API_DRAIN_S": "1", **settings}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "API_DRAIN_S": "5", **settings}
     return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.DEVNULL)
 
 
@@ -96,7 +96,7 @@ async def told_to_end(port: int, process: subprocess.Popen[bytes], workers: int,
         process.send_signal(signal.SIGTERM)
         return True
     process.send_signal(signal.SIGTERM)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 10
     while (found := await status(port)) == 200 and time.monotonic() < until:  # noqa: ASYNC110  another process
         await asyncio.sleep(0.02)
     stop.set()

@@ -15,8 +15,8 @@ TOKENS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_1
 CALL = (n.OPERATION, n.PROVIDER, n.REQUEST_MODEL)
 Kind = Literal["counter", "gauge", "histogram", "summary"]
 Over = Literal["sum", "max", "min", "mean"]
-WORDS = {"s": "seconds", "ms": "milliseconds", "USD": "usd", "{token}": "tokens", "1": ""}
-"""Units as OpenTelemetry writes them -> as they stand in a Prometheus name."""
+WORDS = {"s": "seconds", "ms": "seconds", "USD": "usd", "{token}": "tokens", "1": ""}
+"""Units as OpenTelemetry writes them -> as they stand in a Prometheus name, which has base units only."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +41,11 @@ class Metric:
         if word and not base.endswith(word):
             base = f"{base}_{word}"
         return f"{base}_total" if self.kind == "counter" else base
+
+    @property
+    def exposed_per(self) -> float:
+        """So many of what is counted are one of what Prometheus reads."""
+        return 1000.0 if self.unit == "ms" else 1.0
 
     @property
     def width(self) -> int:

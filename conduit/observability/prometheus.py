@@ -34,10 +34,11 @@ def _lines(metric: Metric, pairs: list[str], values: Sequence[float]) -> Iterato
     name = metric.exposed_name
     if metric.kind == "histogram":
         counts = list(accumulate(values[:-1]))
-        for bound, count in zip((*map(repr, metric.buckets), "+Inf"), counts, strict=True):
+        bounds = (*(repr(bound / metric.exposed_per) for bound in metric.buckets), "+Inf")
+        for bound, count in zip(bounds, counts, strict=True):
             within = f'le="{bound}"'
             yield f"{name}_bucket{_braced([*pairs, within])} {_number(count)}"
-        yield f"{name}_sum{_braced(pairs)} {_number(values[-1])}"
+        yield f"{name}_sum{_braced(pairs)} {_number(values[-1] / metric.exposed_per)}"
         yield f"{name}_count{_braced(pairs)} {_number(counts[-1])}"
     elif metric.kind == "summary":
         yield f"{name}_sum{_braced(pairs)} {_number(values[0])}"

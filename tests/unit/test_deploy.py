@@ -64,7 +64,10 @@ def test_every_alert_leads_to_a_place_in_the_runbook() -> None:
         for line in runbook.split("\n")
         if line[:3] == "## "
     }
-    linked = re.findall(r"runbook_url: \S+#(\S+)", (DEPLOY / "prometheus/alerts.yml").read_text())
+    linked = re.findall(
+        r'runbook_url: "{{ \$externalLabels.runbook }}#(\S+)"', (DEPLOY / "prometheus/alerts.yml").read_text()
+    )
+    assert re.search(r"external_labels:\n    runbook: https://\S+", (DEPLOY / "prometheus/prometheus.yml").read_text())
     assert len(linked) == (DEPLOY / "prometheus/alerts.yml").read_text().count("- alert:")
     assert set(linked) <= places
 
