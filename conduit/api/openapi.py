@@ -131,7 +131,9 @@ OPERATIONS = (
         "FeedbackIn", scope=FEEDBACK, headers=ONCE,
     ),
     Operation("GET", "/v1/models", "Who can be asked", _json("Models"), KEYED, scope=COMPLETE),
-    Operation("GET", "/v1/stats", "Totals, savings, drift", _json("Stats"), KEYED, scope=READ),
+    Operation(
+        "GET", "/v1/stats", "Totals, savings, drift", _json("Stats"), (*KEYED, 404), scope=READ, query={"key": STRING}
+    ),
     Operation("GET", "/v1/decisions", "The audit log", _json("Decisions"), (*KEYED, 422), scope=READ, query=PAGE),
     Operation("GET", "/v1/decisions/{id}", "One decision", _json("Record"), (*KEYED, 404), scope=READ),
     Operation(

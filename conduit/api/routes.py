@@ -160,13 +160,24 @@ async def models(request: Request) -> Response:
 async def stats(request: Request) -> Response:
     conduit = _conduit(request)
     await conduit.follower.catch_up()  # so that the answer is a function of the ledger, whoever gives it
-    books, changes = conduit.books, conduit.router.beliefs.changes
-    view = stats_view(await books.totals(), await books.account(), changes)
+    books, changes, key_id = conduit.books, conduit.router.beliefs.changes, _whose(request)
+    view = stats_view(await books.totals(key_id=key_id), await books.account(key_id=key_id), changes)
+    if owner(request) is not None:  # what others spend is their own affair
+        return json_response(view)
     if conduit.judge is not None:
         view["judge"] = judge_view(conduit.judge, await conduit.judge.spent_today_usd())
     if conduit.cashier is not None and conduit.cashier.paces is not None:
         view["budgets"] = budgets_view(await conduit.cashier.paces.spent())
     return json_response(view)
+
+
+def _whose(request: Request) -> str | None:
+    """The id of the key whose figures are wanted: one's own, or for an admin anybody's, or None, everybody's. Raises
+    NotFound."""
+    own, wanted = owner(request), request.query_params.get("key")
+    if wanted is not None and own not in {None, wanted}:
+        raise NotFound("key", wanted, param="key")
+    return own or wanted
 
 
 async def decisions(request: Request) -> Response:

@@ -149,7 +149,9 @@ class Ledger(Protocol):
         """The newest decision of a session under a key; `before` is a decision id, of those older than which."""
         ...
 
-    async def totals(self) -> Totals: ...
+    async def totals(self, *, key_id: str | None = None) -> Totals:
+        """With `key_id` of the decisions of that key only."""
+        ...
 
     async def behind(self) -> bool:
         """Whether something waits on this machine that is not in the ledger yet."""

@@ -1,7 +1,10 @@
 """The books: what the whole ledger comes to, and what was saved, without walking it for everybody who asks."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from conduit.core.protocols import Clock, Listener
 from conduit.core.router import Router
@@ -12,11 +15,15 @@ from conduit.gateway.kept import Figure, Kept
 
 PAGE = 200
 """Records read at a time: decoding so many holds the event loop for several milliseconds."""
+MOST_PAGES = 100
+"""Keys whose figures are kept; of others they are computed anew."""
+SMALL = 20_000
+"""So few decisions of a key are added up within milliseconds, each time that somebody asks."""
 
 
 class Books:
-    """Savings are recomputed every `every_s` at most, over the `last` decisions; totals, which the ledger counts along,
-    each time. Nobody asks: nothing is computed."""
+    """Savings are recomputed every `every_s` at most, over the `last` decisions; a key's totals too, once it has many;
+    everybody's, which the ledger counts along, each time. Nobody asks: nothing is computed."""
 
     def __init__(
         self,
@@ -32,33 +39,60 @@ class Books:
     ) -> None:
         self._ledger, self._router, self._follower = ledger, router, follower
         self.baseline, self._every_s, self._last = baseline, every_s, last
-        self._totals = Kept("totals", ledger.totals, clock=clock, listener=listener)
-        self._account = Kept("savings", self._reckon, clock=clock, listener=listener)
+        self._clock, self._listener = clock, listener
+        self._pages: OrderedDict[str | None, Page] = OrderedDict()
+        """By key; None: everybody's. Who was asked for last is last."""
 
-    async def totals(self) -> Figure[Totals]:
+    async def totals(self, *, key_id: str | None = None) -> Figure[Totals]:
         """Raises LedgerUnavailable while there are none."""
-        return await self._totals.get(good_for_s=lambda _: 0.0)
+        page = self._page(key_id)
+        return await page.totals.get(good_for_s=lambda t: self._every_s if key_id and t.decisions > SMALL else 0.0)
 
-    async def account(self) -> Figure[Account]:
+    async def account(self, *, key_id: str | None = None) -> Figure[Account]:
         """Raises LedgerUnavailable while there is none."""
-        return await self._account.get(good_for_s=lambda _: self._every_s)
+        page = self._page(key_id)
+        return await page.account.get(good_for_s=lambda _: self._every_s)
 
-    async def _reckon(self) -> Account:
+    def _page(self, key_id: str | None) -> "Page":
+        if key_id not in self._pages:
+            clock, listener = self._clock, self._listener
+            self._pages[key_id] = Page(
+                Kept("totals", partial(self._ledger.totals, key_id=key_id), clock=clock, listener=listener),
+                Kept("savings", partial(self._reckon, key_id), clock=clock, listener=listener),
+            )
+        self._pages.move_to_end(key_id)
+        if len(self._pages) > MOST_PAGES:
+            self._pages.popitem(last=False)  # who waits for one of its figures still gets it
+        return self._pages[key_id]
+
+    async def _reckon(self, key_id: str | None) -> Account:
         await self._follower.catch_up()  # so that it is a function of the ledger, whoever reckons
-        records = await recent(self._ledger, last=self._last)
+        records = await recent(self._ledger, last=self._last, key_id=key_id)
         return await asyncio.to_thread(account, records, router=self._router, baseline=self.baseline)
 
     async def stop(self) -> None:
-        await self._totals.stop()
-        await self._account.stop()
+        for page in self._pages.values():
+            await page.stop()
 
 
-async def recent(ledger: Ledger, *, last: int) -> Sequence[Record]:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is kept of one key, or of everybody."""
+
+    totals: Kept[Totals]
+    account: Kept[Account]
+
+    async def stop(self) -> None:
+        await self.totals.stop()
+        await self.account.stop()
+
+
+async def recent(ledger: Ledger, *, last: int, key_id: str | None = None) -> Sequence[Record]:
     """The newest first, page by page."""
     records: list[Record] = []
     while len(records) < last:
         before = records[-1].decision.id if records else None
-        page = await ledger.recent(limit=min(PAGE, last - len(records)), before=before)
+        page = await ledger.recent(limit=min(PAGE, last - len(records)), before=before, key_id=key_id)
         records += page
         if not page:
             break

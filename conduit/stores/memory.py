@@ -81,13 +81,15 @@ class MemoryLedger:
         place = len(known) if before is None else bisect_left(known, before)
         return self._record(known[place - 1]) if place else None
 
-    async def totals(self) -> Totals:
-        outcomes = self._outcomes.values()
+    async def totals(self, *, key_id: str | None = None) -> Totals:
+        mine = {d.id for d in self._decisions.values() if key_id is None or d.key_id == key_id}
+        outcomes = [outcome for outcome in self._outcomes.values() if outcome.decision_id in mine]
         answers = [outcome for outcome in outcomes if outcome.status is Status.ANSWERED]
         models = [outcome.model for outcome in answers]
         teaching = [given for given in self._feedback.values() if given.weight > 0 and given.model is not None]
+        teaching = [given for given in teaching if given.decision_id in mine]
         return Totals(
-            decisions=len(self._decisions),
+            decisions=len(mine),
             answered=len(answers),
             cached=sum(outcome.status is Status.CACHED for outcome in outcomes),
             failed=sum(outcome.status is Status.FAILED for outcome in outcomes),

@@ -7,7 +7,7 @@ from functools import partial
 from conduit.core.decision import Observation
 from conduit.core.errors import ConduitError, ConfigurationError
 from conduit.core.storage import Cap, Entry, Place, Record, Standby, Totals
-from conduit.stores import days, migrate, queries
+from conduit.stores import days, key_totals, migrate, queries
 from conduit.stores.address import File, Server, address
 from conduit.stores.database import Database, T, Work
 from conduit.stores.detour import Detour, Terms
@@ -87,8 +87,8 @@ class SqlLedger:
     async def latest(self, session_id: str, *, key_id: str | None, before: str | None = None) -> Record | None:
         return await self._read(partial(queries.latest, session_id=session_id, key_id=key_id, before=before))
 
-    async def totals(self) -> Totals:
-        return await self._read(days.totals)
+    async def totals(self, *, key_id: str | None = None) -> Totals:
+        return await self._read(days.totals if key_id is None else partial(key_totals.totals, key_id=key_id))
 
     async def check(self) -> bool:
         found = await self._read(migrate.checked)

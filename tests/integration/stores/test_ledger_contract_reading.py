@@ -142,5 +142,16 @@ async def test_totals_count_everything_once(ledger: Ledger) -> None:
     assert (totals.rated, totals.quality) == (2, 0.75)
 
 
+async def test_a_keys_totals_are_of_its_own_decisions(ledger: Ledger) -> None:
+    await ledger.append(decision(1, key_id="one"), decision(2, key_id="other"), decision(3, key_id="one"), decision(4))
+    await ledger.append(*(outcome(number, cost_usd=2.0**-number, latency_s=1.0) for number in range(1, 5)))
+    await ledger.append(feedback(1, quality=0.25, key_id="one"), feedback(2, quality=1.0, key_id="other"))
+    totals = await ledger.totals(key_id="one")
+    assert (totals.decisions, totals.answered, totals.cost_usd, totals.rated) == (2, 2, 0.625, 1)
+    assert totals.quality == 0.25
+    nobody = await ledger.totals(key_id="nobody")
+    assert (nobody.decisions, nobody.answered, nobody.cost_usd, nobody.rated, nobody.quality) == (0, 0, 0.0, 0, None)
+
+
 async def test_a_healthy_ledger_passes_its_check(ledger: Ledger) -> None:
     assert await ledger.check()

@@ -55,6 +55,7 @@ class Inside:
         *pieces: bytes,
         headers: Sequence[Header] = (),
         client: str = "192.0.2.1",
+        query: str = "",
         stalls: bool = False,
         leaves: bool = False,
     ) -> Answer:
@@ -80,7 +81,7 @@ class Inside:
             "path": path,
             "raw_path": path.encode(),
             "root_path": "",
-            "query_string": b"",
+            "query_string": query.encode(),
             "headers": list(headers),
             "client": (client, 40_000),
             "server": ("127.0.0.1", 80),

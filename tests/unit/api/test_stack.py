@@ -143,6 +143,22 @@ async def test_a_burst_takes_no_more_tokens_than_fit(tmp_path: Path) -> None:
             assert int(refused["retry-after"]) == refused.json["retry_after"] > 0
 
 
+async def test_a_key_sees_its_own_figures_and_an_admin_everybodys(tmp_path: Path) -> None:
+    async with running(tmp_path, API_KEY=OWN, BUDGET_USD_PER_DAY="5") as gateway:
+        made = [(await gateway.post("/v1/keys", {"name": name}, bearer())).json for name in ("one", "other")]
+        one, other = (bearer(key["secret"]) for key in made)
+        for caller in (one, one, bearer()):
+            assert (await gateway.post("/v1/complete", PROMPT, caller)).status == 200
+        assert (await gateway.get("/v1/stats", one)).json["total_queries"] == 2
+        assert (await gateway.get("/v1/stats", other)).json["total_queries"] == 0
+        assert "budgets" not in (await gateway.get("/v1/stats", one)).json
+        everybodys = (await gateway.get("/v1/stats", bearer())).json
+        assert (everybodys["total_queries"], len(everybodys["budgets"])) == (3, 1)
+        for caller, status, queries in ((bearer(), 200, 2), (one, 200, 2), (other, 404, None)):
+            answer = await gateway.get("/v1/stats", caller, query=f"key={made[0]['id']}")
+            assert (answer.status, answer.json.get("total_queries")) == (status, queries)
+
+
 async def test_json_may_be_nested_only_so_deep(tmp_path: Path) -> None:
     async with running(tmp_path, API_MAX_REQUEST_SIZE="1000000") as gateway:
         for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
