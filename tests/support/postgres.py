@@ -90,6 +90,11 @@ class PostgresServer:
     def url(self) -> str:
         return f"postgresql://conduit@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         settings = [f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories="]
         settings += [f"fsync={'on' if self._fsync else 'off'}"]
