@@ -269,7 +269,15 @@ def declared(base_url: str, models: Mapping[str, float], *, more: str = "") -> s
 def children(pid: int) -> list[int]:
     """Worker processes of a uvicorn that has several; its resource tracker is none."""
     pids = [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
-    return [p for p in pids if b"resource_tracker" not in Path(f"/proc/{p}/cmdline").read_bytes()]
+    return [p for p in pids if b"resource_tracker" not in _command(p)]
+
+
+def _command(pid: int) -> bytes:
+    """Of one that has ended, which its parent has not noticed, nothing that anybody asks for."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b"resource_tracker"
 
 
 def free_port() -> int:

@@ -109,7 +109,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 preexec_fn=_die_together,  # noqa: PLW1509 - one call of libc, which takes no lock
-                **_as(self._user),
+                **run_as(self._user),
             )
         _wait(self._process, self.port, self.home / "log")
 
@@ -125,7 +125,7 @@ class PostgresServer:
 
     def __enter__(self) -> Self:
         try:
-            self._programs, self._user = _binaries(self.home), _user()
+            self._programs, self._user = _binaries(self.home), unprivileged()
             if self._user is not None:
                 shutil.chown(self.home, self._user)
             _initialise(self._programs, self.home, self._user)
@@ -165,7 +165,7 @@ def _reachable(package: Path, home: Path) -> Path:
     return home / package.name / "pginstall" / "bin"
 
 
-def _user() -> str | None:
+def unprivileged() -> str | None:
     """PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
@@ -179,14 +179,14 @@ def _user() -> str | None:
 def _initialise(binaries: Path, home: Path, user: str | None) -> None:
     command = [str(binaries / "initdb"), "-D", str(home / "data"), "-U", "conduit", "-A", "trust", "-E", "UTF8"]
     command += ["--no-locale", "--no-sync"]
-    made = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False, **_as(user))
+    made = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False, **run_as(user))
     if made.returncode:
         raise RuntimeError(f"initdb failed: {made.stderr}")
 
 
 def _wait(server: "subprocess.Popen[Any]", port: int, log: Path) -> None:
     deadline = monotonic() + START_S
-    while not _answers(port):
+    while not answers(port):
         if _ended(server) or monotonic() > deadline:
             raise RuntimeError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-2000:]}")
 
@@ -199,7 +199,7 @@ def _ended(server: "subprocess.Popen[Any]") -> bool:
     return True
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     try:
         Postgres(f"postgresql://conduit@127.0.0.1:{port}/postgres").execute("SELECT 1")
     except (OSError, asyncpg.PostgresError):
@@ -211,5 +211,5 @@ def _die_together() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
-def _as(user: str | None) -> dict[str, Any]:
+def run_as(user: str | None) -> dict[str, Any]:
     return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}

@@ -1,6 +1,6 @@
 """Every ledger there is, each on an empty store of its own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,8 @@ import pytest
 from conduit.core.storage import Ledger
 from conduit.stores.memory import MemoryLedger
 from conduit.stores.sql import SqlLedger
-from tests.support.postgres import postgres, postgres_url
+from tests.support.pgbouncer import ABSENT, BINARY, WHOLE, pooler, through
+from tests.support.postgres import Postgres, postgres, postgres_url
 
 __all__ = ["postgres", "postgres_url"]
 
@@ -22,7 +23,21 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return given
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def pooler_port(postgres: Postgres) -> Iterator[int]:
+    if BINARY is None:
+        pytest.skip(ABSENT)
+    with pooler(postgres.url) as port:
+        yield port
+
+
+@pytest.fixture
+def pooled_url(postgres_url: str, pooler_port: int) -> str:
+    """Of the same database, by way of a transaction pooler."""
+    return through(postgres_url, pooler_port)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql", *(["pooler"] if WHOLE else [])])
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
     made: Ledger
     if request.param == "memory":
@@ -30,7 +45,7 @@ async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     elif request.param == "sqlite":
         made = SqlLedger(f"sqlite:///{tmp_path / 'conduit.db'}")
     else:
-        made = SqlLedger(request.getfixturevalue("postgres_url"))
+        made = SqlLedger(request.getfixturevalue("pooled_url" if request.param == "pooler" else "postgres_url"))
     await made.open()
     yield made
     await made.close()
