@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from conduit.core.keys import Limits
 from conduit.core.query import Preferences, Requirements
@@ -10,7 +10,15 @@ from conduit.core.query import Preferences, Requirements
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=200)]
-Count = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+
+
+def _whole(value: object) -> object:
+    """To JSON Schema 5.0 is an integer, and to some clients all numbers are floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+Count = Annotated[Whole, Field(ge=1, le=2**31 - 1)]
 _INPUT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
@@ -120,7 +128,7 @@ class FeedbackIn(BaseModel):
 
     response_id: str = Field(min_length=1, max_length=200)
     quality_score: Annotated[Finite, Field(ge=0, le=1)] | None = None
-    user_rating: Annotated[int, Field(ge=1, le=5, strict=True)] | None = None
+    user_rating: Annotated[Whole, Field(ge=1, le=5)] | None = None
     thumbs: Literal["up", "down"] | None = None
     task_success: Annotated[bool, Field(strict=True)] | None = None
     met_expectations: Annotated[bool, Field(strict=True)] | None = None

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.types import Message
 
@@ -187,3 +188,11 @@ async def test_what_is_no_json_object_is_400(raw: bytes) -> None:
         await json_object(Request({"type": "http", "method": "POST", "headers": []}, receive))
     assert raised.value.status == 400
     assert raised.value.param is None
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    """To JSON Schema it is an integer. Nothing else is taken for one."""
+    assert FeedbackIn(response_id="a", user_rating=5.0).user_rating == 5
+    for wrong in (4.5, True, "5", 6.0, float("inf")):
+        with pytest.raises(ValidationError):
+            FeedbackIn(response_id="a", user_rating=wrong)
