@@ -23,6 +23,7 @@ from conduit.core.config import Settings, make_settings
 from conduit.core.errors import ConduitError, ConfigurationError
 from conduit.core.protocols import Clock, Listener
 from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.dashboard.pages import PAGES
 from conduit.observability.logs import setup_logs
 from conduit.observability.payloads import PayloadLog
 from conduit.observability.redaction import Redactor
@@ -98,7 +99,7 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
     clock = SystemClock()
     ids = TimeOrderedIds(clock)
     app = Application(
-        routes=ROUTES,
+        routes=[*ROUTES, *PAGES],
         exception_handlers={ConduitError: answer_error, HTTPException: answer_error},
         lifespan=lifespan,
     )
