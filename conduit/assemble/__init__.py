@@ -81,6 +81,7 @@ async def assemble(
             models=lambda: (model.name for model in conduit.router.catalogue),
             unavailable=conduit.gateway.unavailable,
             queued=lambda: ledger.queued,
+            spooled=lambda: ledger.spooled,
             catch_up=telemetry.catch_up,
         )
     return conduit

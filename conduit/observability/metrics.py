@@ -202,6 +202,7 @@ SNAPSHOTS_REFUSED = Metric("conduit.snapshots.refused", "counter", "Snapshots th
 CACHE_HITS = Metric("conduit.cache.hits", "counter", "Answers that came from the cache.")
 CACHE_MISSES = Metric("conduit.cache.misses", "counter", "Answers that were looked for in the cache, in vain.")
 QUEUE = Metric("conduit.ledger.queue", "gauge", "Entries that wait to be written.")
+SPOOL = Metric("conduit.ledger.spool", "gauge", "Bytes that wait on the disk while the database is away.")
 DEGRADED = Metric("conduit.degraded", "counter", "Things that worked less well than they should.", ("what",))
 DROPPED = Metric("conduit.telemetry.dropped", "counter", "Spans or exports that were let go.", ("signal",))
 UNCOUNTED = Metric("conduit.metrics.uncounted", "counter", "Counts of series for which there was no room.")

@@ -20,10 +20,11 @@ class Vitals:
         models: Callable[[], Iterable[str]],
         unavailable: Callable[[], Mapping[str, str]],
         queued: Callable[[], int],
+        spooled: Callable[[], int],
         catch_up: Callable[[], None],
     ) -> None:
         self._samples, self._models, self._unavailable = samples, models, unavailable
-        self._queued, self._catch_up = queued, catch_up
+        self._queued, self._spooled, self._catch_up = queued, spooled, catch_up
 
     def look(self) -> None:
         self._catch_up()
@@ -31,6 +32,7 @@ class Vitals:
         for model in self._models():
             self._samples.put(m.BREAKER_OPEN, (model,), float(model in alone))
         self._samples.put(m.QUEUE, (), float(self._queued()))
+        self._samples.put(m.SPOOL, (), float(self._spooled()))
         self._samples.put(m.WORKERS, (), 1.0)
 
     async def run(self) -> None:

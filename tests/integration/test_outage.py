@@ -1,5 +1,6 @@
 """PostgreSQL goes away in mid-traffic: answers go on, what they were is not lost, and feedback is kept or refused."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +80,9 @@ def test_answers_go_on_without_the_database_and_survive_the_death_of_the_gateway
         assert refused.headers["retry-after"]
     checks = gateway.get("/health/ready").json["checks"]
     assert (checks["database"], checks["spool"]) == ("unreachable", "degraded")
-    assert 'conduit_degraded_total{what="spool"}' in gateway.get("/metrics").body.decode()
+    metrics = gateway.get("/metrics").body.decode()
+    assert 'conduit_degraded_total{what="spool"}' in metrics
+    assert re.search(r"^conduit_ledger_spool\S* [1-9]", metrics, re.MULTILINE)
     (spool,) = (gateway.folder / "conduit-spool").iterdir()
     assert MARK.encode() not in spool.read_bytes()
 
