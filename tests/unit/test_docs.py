@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from conduit.api.openapi import CODES
 from conduit.api.routes import ROUTES
 from conduit.cli import app
 from conduit.core.config import Settings
@@ -73,6 +74,22 @@ def test_every_error_code_is_documented() -> None:
     codes = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', source)) & set(re.findall(r"`([a-z_]+)`", HTTP_API))
     assert {"invalid_request", "request_too_large", "no_eligible_model", "upstream_error", "upstream_timeout"} <= codes
     assert {"not_found", "method_not_allowed", "ledger_unavailable", "internal_error"} <= codes
+
+
+@pytest.mark.parametrize("code", sorted({code for codes in CODES.values() for code in codes}))
+def test_every_code_of_the_reference_of_routes_is_documented(code: str) -> None:
+    assert f"`{code}`" in HTTP_API
+
+
+def test_every_subcommand_is_in_the_docs() -> None:
+    docs = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    named = [
+        f"conduit {group.name} {command.name or command.callback.__name__}"
+        for group in app.registered_groups
+        for command in group.typer_instance.registered_commands
+    ]
+    assert named
+    assert [name for name in named if name not in docs] == []
 
 
 def test_every_command_is_in_the_readme() -> None:
