@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from conduit.core.admission import LEASE_S, WINDOW_S, Admission
 from conduit.core.errors import CacheUnavailable, ConfigurationError, WindowUnavailable
@@ -25,7 +25,7 @@ CONNECTIONS = 4
 
 
 def connect(url: str) -> Redis:
-    """Nothing is sent yet. Nobody waits for a connection or an answer for longer than GIVE_UP_S, and most wait less.
+    """Nothing is sent yet. How long an answer is awaited is up to who asks: see Exchange.
 
     Raises ConfigurationError.
     """
@@ -34,7 +34,7 @@ def connect(url: str) -> Redis:
             url,
             max_connections=CONNECTIONS,
             timeout=GIVE_UP_S,
-            socket_timeout=GIVE_UP_S,
+            socket_timeout=None,  # an Exchange has its own patience, and a second watch costs a task for each question
             socket_connect_timeout=GIVE_UP_S,
             retry=Retry(NoBackoff(), 0),
         )
@@ -63,13 +63,17 @@ ENTER, HOLD, LEAVE = Script.named("enter.lua"), Script.named("hold.lua"), Script
 
 
 class Exchange:
-    """Runs scripts and commands. What is asked while an answer is awaited goes out together, next: a burst is two."""
+    """Runs scripts and commands. What is asked while an answer is awaited goes out together, next: a burst is two.
+
+    It has one connection of the pool for as long as it lives: to borrow it anew costs more than to ask.
+    """
 
     def __init__(self, redis: Redis, *, patience_s: float = PATIENCE_S) -> None:
         self._redis, self._patience_s = redis, patience_s
         self._digests = {script: script.digest for script in (ENTER, HOLD, LEAVE)}
         self._waiting: list[tuple[Sequence[Any], asyncio.Future[Any]]] = []
         self._running: asyncio.Task[None] | None = None
+        self._connection: Any = None
 
     async def open(self) -> None:
         """Connects, and teaches the server the scripts. Raises WindowUnavailable."""
@@ -120,19 +124,49 @@ class Exchange:
         return replies
 
     async def _teach(self) -> None:
-        for script in self._digests:
-            await self._redis.script_load(script.text)
+        await self._once([("SCRIPT", "LOAD", script.text) for script in self._digests])
 
     async def _once(self, questions: list[Sequence[Any]]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for question in questions:
-                pipe.execute_command(*question)
-            return await pipe.execute(raise_on_error=False)
+        connection = await self._connected()
+        await connection.send_packed_command(b"".join([packed(question) for question in questions]), check_health=False)
+        return [await _reply(connection) for _ in questions]
+
+    async def _connected(self) -> Any:
+        """Whose other end has not hung up, and owes no answer."""
+        pool: Any = self._redis.connection_pool  # half of it is untyped
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = await pool.get_connection()
+            return connection
+        if connection.is_connected and (connection.should_reconnect() or await connection.can_read()):
+            await connection.disconnect()  # the server moves, or hung up: what is asked now, it would not answer
+        await pool.ensure_connection(connection)
+        return connection
 
     async def close(self) -> None:
         if self._running is not None:
             await self._running
+        if self._connection is not None:
+            await self._redis.connection_pool.release(self._connection)
+            self._connection = None
         await self._redis.aclose()
+
+
+def packed(words: Sequence[object]) -> bytes:
+    """A command as the server reads it: an array of byte strings (RESP 2 and 3)."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        raw = word if isinstance(word, bytes) else str(word).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+    return b"".join(parts)
+
+
+async def _reply(connection: Any) -> Any:
+    """A refusal is an answer too; what follows it is still to be read."""
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 async def _in_time(work: Coroutine[Any, Any, T], patience_s: float) -> T:

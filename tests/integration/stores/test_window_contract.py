@@ -7,13 +7,16 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 import pytest
+from hiredis import Reader
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conduit.core.admission import Admission
 from conduit.core.errors import ConfigurationError, WindowUnavailable
 from conduit.core.keys import Limits
 from conduit.core.protocols import Window
 from conduit.core.system import SystemClock, TimeOrderedIds
-from conduit.stores.redis import RedisWindow, connect
+from conduit.stores.redis import RedisWindow, connect, packed
 from conduit.stores.window import MemoryWindow
 from conduit.testing import StillClock
 from tests.support.valkey import ValkeyServer, redis_url, valkey
@@ -204,6 +207,25 @@ async def test_a_server_that_does_not_answer_is_an_error_of_ours_without_its_tex
             await question
         assert str(valkey.port) not in str(raised.value)
     await window.close()
+
+
+async def test_after_a_restart_of_the_server_the_first_question_is_answered(valkey: ValkeyServer) -> None:
+    """The connection that is kept has ended, and the server knows no script any more."""
+    window = RedisWindow(connect(valkey.url), patience_s=PATIENT_S)
+    await window.open()
+    assert (await window.enter("caller", new(), THREE)).current == 1
+    for harm in (valkey.kill, valkey.start):
+        await asyncio.to_thread(harm)
+    assert (await window.enter("caller", new(), THREE)).current == 1
+    assert (await window.enter("caller", new(), THREE)).current == 2
+    await window.close()
+
+
+@given(st.lists(st.binary() | st.text(st.characters(codec="utf-8")) | st.integers(), min_size=1))
+def test_commands_are_packed_as_the_server_reads_them(words: list[bytes | str | int]) -> None:
+    reader = Reader()
+    reader.feed(packed(words))
+    assert reader.gets() == [word if isinstance(word, bytes) else str(word).encode() for word in words]
 
 
 def test_a_wrong_address_is_named_without_being_repeated() -> None:
