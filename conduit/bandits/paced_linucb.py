@@ -60,6 +60,14 @@ class DualAscent:
         return math.inf
 
     @property
+    def room_usd(self) -> float:
+        """The same."""
+        return math.inf
+
+    def stint(self, cost_usd: float) -> None:
+        """Never asked for."""
+
+    @property
     def price(self) -> float:
         """lambda_t over the dearest arm's dollars: quality per dollar."""
         return self._lambda / self._dearest_usd

@@ -47,7 +47,7 @@ class Pacer:
         self.aim_usd = math.inf
         """What the next requests may cost each for another reason than `budget_usd`: the lesser of both counts."""
         self.room_usd = math.inf
-        """What one answer may be expected to cost for another reason: the lesser of both counts."""
+        """What one answer may be expected to cost for want of money, until there is more."""
         self._window: deque[tuple[Vector, Vector]] = deque(maxlen=WINDOW)
         self._seen = 0
         self._settled = 0
@@ -69,7 +69,7 @@ class Pacer:
     @property
     def dearest_usd(self) -> float:
         """What one answer may be expected to cost."""
-        return min(self.budget_usd * max(SOLITARY, SHARE * self._settled), self.room_usd)
+        return self.budget_usd * max(SOLITARY, SHARE * self._settled)
 
     def observe(self, quality: Vector, cost_usd: Vector, width: Vector | float = 0.0) -> None:
         """What the arms of one menu were expected to give and to cost (k,), and the former's standard deviation."""
@@ -79,6 +79,12 @@ class Pacer:
         self._planned_usd += float(cost_usd[(quality - self._price * cost_usd).argmax()]) - self._planned_usd / WINDOW
         if self._seen <= EVERY or self._seen % EVERY == 0:
             self._price = shadow_price(*stacked(self._window), target_usd=self.target_usd, start=self._price)
+
+    def stint(self, cost_usd: float) -> None:
+        """A request that is to cost so much because there is no `room_usd` for more. What was seen before stays what is
+        believed of requests: it is what will be asked when there is money again."""
+        self._planned_usd += cost_usd - self._planned_usd / WINDOW
+        self._price = shadow_price(*stacked(self._window), target_usd=self.target_usd, start=self._price)
 
     def spend(self, cost_usd: float) -> None:
         """What one request really cost."""
@@ -142,7 +148,7 @@ def bracket(q: Vector, c: Vector, target_usd: float, start: float) -> tuple[floa
             break
         low, high = high, 4.0 * high
     for _ in range(40):
-        if low < high or mean_cost(q, c, low) > target_usd:
+        if mean_cost(q, c, low) > target_usd:
             break
-        low /= 4.0
+        low, high = low / 4.0, low
     return low, high

@@ -157,6 +157,15 @@ class Pacing(Protocol):
         """US dollars that one answer may be expected to cost: more could not be made up for."""
         ...
 
+    @property
+    def room_usd(self) -> float:
+        """The same for want of money, until there is more."""
+        ...
+
+    def stint(self, cost_usd: float) -> None:
+        """Shown in the place of a menu that was cut because of `room_usd`, with what is asked instead."""
+        ...
+
     def observe(self, quality: Vector, cost_usd: Vector, width: Vector | float = 0.0) -> None:
         """What could be had at one request, and for how much: see bandits/pacing.py."""
         ...

@@ -93,13 +93,13 @@ class Router:
             raise NoEligibleModel(removed)
         eligible = everyone.without(removed) if removed else everyone
         pacer = pacer or self._pacer
-        too_dear = self._too_dear(eligible, pacer)
-        removed, eligible = removed | too_dear, eligible.without(too_dear) if too_dear else eligible
         self._begin_pacing(eligible, pacer)
+        whole, too_dear = eligible, self._too_dear(eligible, pacer)
+        removed, eligible = removed | too_dear, eligible.without(too_dear) if too_dear else eligible
         price = None if pacer is None else pacer.price
         candidates = self._consider(x, eligible, query, price)
         if pacer is not None:
-            self._pace(candidates, eligible, pacer)
+            self._pace(candidates, eligible, pacer, whole=whole)
         drawn = self._draw(candidates)
         return self._decision(query, x, drawn, candidates, removed=removed, routed=True, shadow_price=price or 0.0)
 
@@ -129,10 +129,11 @@ class Router:
 
     def _too_dear(self, expected: Expected, pacer: Pacing | None) -> dict[str, str]:
         """Model -> why, for whom one answer would be more than its budget can make up for; never the cheapest."""
-        if pacer is None or math.isinf(pacer.dearest_usd):
+        most = math.inf if pacer is None else min(pacer.dearest_usd, pacer.room_usd)
+        if math.isinf(most):
             return {}
         costs = self._costs(expected)
-        bound = max(pacer.dearest_usd, float(costs.min()))
+        bound = max(most, float(costs.min()))
         why = f"one answer may cost {bound:.2g} USD under the budget, and would cost "
         return {
             model.name: f"{why}{cost:.2g}"
@@ -145,9 +146,13 @@ class Router:
         if pacer is not None and not pacer.begun:
             pacer.observe(np.full(len(expected.models), 0.5), self._costs(expected))
 
-    def _pace(self, candidates: Sequence[Candidate], expected: Expected, pacer: Pacing) -> None:
-        """Show the pacer what could be had here, and for how much: utility as it is without the shadow price."""
+    def _pace(self, candidates: Sequence[Candidate], expected: Expected, pacer: Pacing, *, whole: Expected) -> None:
+        """Show the pacer what could be had here, and for how much: utility as it is without the shadow price. Not what
+        was left of the `whole` menu for want of money: such would be all that it knows when there is money again."""
         costs = self._costs(expected)
+        if len(expected.models) < len(whole.models) and pacer.room_usd < pacer.dearest_usd:
+            pacer.stint(float(costs.min()))
+            return
         utility = np.array([c.utility for c in candidates]) + pacer.price * costs
         drawn = max(c.probability for c in candidates) < 1.0  # where nothing is drawn, doubt moves no choice
         width = np.array([c.quality_sd if drawn else 0.0 for c in candidates])

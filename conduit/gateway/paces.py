@@ -77,6 +77,14 @@ class Together:
     def dearest_usd(self) -> float:
         return min(pace.pacer.dearest_usd for pace in self._paces)
 
+    @property
+    def room_usd(self) -> float:
+        return min(pace.pacer.room_usd for pace in self._paces)
+
+    def stint(self, cost_usd: float) -> None:
+        for pace in self._paces:
+            pace.pacer.stint(cost_usd)
+
     def observe(self, quality: Vector, cost_usd: Vector, width: Vector | float = 0.0) -> None:
         for pace in self._paces:
             pace.pacer.observe(quality, cost_usd, width)

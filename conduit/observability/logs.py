@@ -31,11 +31,15 @@ def _place_for_traceback(_logger: object, _method: str, event: Any) -> Any:
     return event
 
 
+def _text(event: Any, **how: Any) -> str:
+    return orjson.dumps(event, **how).decode()
+
+
 def setup_logs(*, level: str, form: Literal["auto", "console", "json"]) -> None:
     """All of the process's logs go to standard error, through one renderer."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
-    renderer = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    renderer = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(serializer=_text)
     raw = getattr(sys.stderr, "buffer", None)
     quick = not console and raw is not None  # a line for each request: bytes as orjson makes them, and no text between
     structlog.configure(

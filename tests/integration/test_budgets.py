@@ -107,7 +107,7 @@ def test_what_was_not_needed_pays_for_the_next(
     assert ask(gateway, caller).status == 502
 
 
-def test_a_day_that_is_spent_has_a_price_on_every_replica_and_refuses_nobody(
+def test_a_day_that_is_spent_leaves_the_cheapest_on_every_replica_and_refuses_nobody(
     two: tuple[GatewayProcess, GatewayProcess], fake: FakeUpstream
 ) -> None:
     fake.plan("dear", says(completion_tokens=10))
@@ -116,16 +116,15 @@ def test_a_day_that_is_spent_has_a_price_on_every_replica_and_refuses_nobody(
         assert ask(two[0], caller).status == 200  # by name, each half of the day's budget
     for gateway in two:
 
-        def priced(gateway: GatewayProcess = gateway) -> Reply | None:
+        def stinted(gateway: GatewayProcess = gateway) -> tuple[Reply, dict[str, str]] | None:
             reply = ask(gateway, caller, "auto")
             assert reply.status == 200
-            return reply if float(reply.headers.get("x-conduit-shadow-price", "0")) > 0 else None
+            decision = gateway.get(f"/v1/decisions/{reply.headers['x-conduit-decision']}", caller).json
+            return (reply, decision["removed"]) if decision["removed"] else None
 
-        reply = until(priced)
-        decision = gateway.get(f"/v1/decisions/{reply.headers['x-conduit-decision']}", caller).json
-        assert decision["shadow_price"] > 0
-        assert "under a budget a dollar must be worth" in decision["why"]
+        reply, removed = until(stinted)
         assert reply.headers["x-conduit-model"] == "cheap"
+        assert "under the budget, and would cost" in removed["dear"]
         (budget,) = gateway.get("/v1/stats", {"authorization": f"Bearer {OWN}"}).json["budgets"]
         assert (budget["account"], budget["budget_usd"]) == ("key:paced", 0.02)
         assert budget["spent_usd"] >= 0.03

@@ -179,7 +179,7 @@ def test_without_a_sound_verdict_nothing_is_made_up(fake: FakeUpstream, tmp_path
             decisions.append(decision_of(ask(gateway, content=f"the prompt {MARK}")))
             until(lambda asked=asked: len(questions(fake)) > asked)
         for why, times in (("garbage", 4), ("http 400", 1), ("http 503", 1), ("http 401", 1), ("timed out", 1)):
-            line = f'"why": "{why}", "times": {times}'
+            line = f'"why":"{why}","times":{times}'
             until(lambda line=line: line in gateway.said, otherwise=lambda: gateway.said)
         assert [feedback_of(gateway, decision) for decision in decisions] == [None] * len(NO_VERDICTS)
         _silent(gateway)
@@ -241,7 +241,7 @@ def test_a_judge_that_hangs_delays_nobody_and_not_the_end(fake: FakeUpstream, tm
             ask(gateway)
         assert gateway.get("/v1/stats").json["total_queries"] == 10
         gateway.stop()
-        assert '"why": "stopping"' in gateway.said
+        assert '"why":"stopping"' in gateway.said
         assert "Traceback" not in gateway.said
 
 
@@ -273,7 +273,7 @@ def test_four_workers_stay_within_the_day_s_budget_and_a_restart_does_not_renew_
         assert [spent(gateway) for _ in range(8)] == [pytest.approx(0.9)] * 8
     with GatewayProcess(tmp_path / "one", config=config, env=env) as gateway:
         ask(gateway)
-        until(lambda: '"why": "budget spent", "times": 1' in gateway.said)
+        until(lambda: '"why":"budget spent","times":1' in gateway.said)
         assert spent(gateway) == pytest.approx(0.9)
     assert len(questions(fake)) == 9
 

@@ -101,8 +101,23 @@ def test_one_answer_may_cost_sixteen_requests_and_later_a_hundredth_of_all() -> 
     for _ in range(5000):
         pacer.spend(1e-3)
     assert pacer.dearest_usd == pytest.approx(50e-3)
-    pacer.room_usd = 7e-3
-    assert pacer.dearest_usd == 7e-3
+
+
+def test_a_day_without_money_is_forgotten_when_there_is_some_again() -> None:
+    """Who has spent all asks the cheapest 500 times; the price of before is back with the money."""
+    pacer = Pacer(float("inf"))
+    pacer.aim_usd = 3e-3
+    run(pacer, 500)
+    before = pacer.price
+    pacer.aim_usd = pacer.room_usd = 0.0
+    for _ in range(500):
+        pacer.stint(float(COST[0]))
+        pacer.spend(float(COST[0]))
+    assert pacer.price > 2 * before
+    pacer.aim_usd = 3e-3
+    pacer.observe(QUALITY, COST)
+    pacer.stint(float(COST[0]))
+    assert pacer.price == pytest.approx(before, rel=0.3)
 
 
 def test_a_budget_must_be_positive() -> None:
