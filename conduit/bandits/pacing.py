@@ -75,16 +75,19 @@ class Pacer:
         """What the arms of one menu were expected to give and to cost (k,), and the former's standard deviation."""
         quality = quality + width * self._noise.standard_normal(len(quality))
         self._window.append((quality, cost_usd))
-        self._seen += 1
-        self._planned_usd += float(cost_usd[(quality - self._price * cost_usd).argmax()]) - self._planned_usd / WINDOW
-        if self._seen <= EVERY or self._seen % EVERY == 0:
-            self._price = shadow_price(*stacked(self._window), target_usd=self.target_usd, start=self._price)
+        self._plan(float(cost_usd[(quality - self._price * cost_usd).argmax()]))
 
     def stint(self, cost_usd: float) -> None:
         """A request that is to cost so much because there is no `room_usd` for more. What was seen before stays what is
         believed of requests: it is what will be asked when there is money again."""
+        self._plan(cost_usd)
+
+    def _plan(self, cost_usd: float) -> None:
+        """What one more request is expected to cost; and the price, when it is due."""
+        self._seen += 1
         self._planned_usd += cost_usd - self._planned_usd / WINDOW
-        self._price = shadow_price(*stacked(self._window), target_usd=self.target_usd, start=self._price)
+        if self._seen <= EVERY or self._seen % EVERY == 0:
+            self._price = shadow_price(*stacked(self._window), target_usd=self.target_usd, start=self._price)
 
     def spend(self, cost_usd: float) -> None:
         """What one request really cost."""
