@@ -67,7 +67,7 @@ def ask(gateway: GatewayProcess, model: str = "auto", **more: object) -> Reply:
 
 def outcome(gateway: GatewayProcess, decision: str) -> dict[str, Any]:
     """Once it is there: what became of a decision is written behind it."""
-    found: dict[str, Any] = until(lambda: gateway.get(f"/v1/decisions/{decision}").json["outcome"])
+    found: dict[str, Any] = until(lambda: gateway.get(f"/v1/decisions/{decision}").json.get("outcome"))
     return found
 
 
