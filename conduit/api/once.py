@@ -6,6 +6,7 @@ from functools import wraps
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from conduit.api.body import session_of
 from conduit.api.scopes import Endpoint, caller_id
 from conduit.assemble.conduit import Conduit
 from conduit.core.once import HEADER, Claim, StoredAnswer, checked_name, digest_of
@@ -37,7 +38,7 @@ def once(endpoint: Endpoint) -> Endpoint:
         if name is None:
             return await endpoint(request)
         conduit: Conduit = request.app.state.conduit
-        digest = digest_of(request.url.path, await request.body())
+        digest = digest_of(request.scope["path"], session_of(request) or "", await request.body())
         begun = await conduit.once.begin(owner=caller_id(request) or "", name=name, digest=digest)
         if isinstance(begun, StoredAnswer):
             request.scope["conduit.log"]["replayed"] = True

@@ -97,6 +97,8 @@ class Operation:
     body_required: bool = True
     passed_on: bool = False
     """Whether a provider's own refusal may come back."""
+    leads_to: Mapping[str, Mapping[str, Any]] | None = None
+    """What can be done with the answer."""
 
 
 def _json(name: str) -> Mapping[str, Schema]:
@@ -109,6 +111,16 @@ CHAT_ANSWER = {JSON: ref("ChatAnswer"), "text/event-stream": {}}
 PAGE = {"limit": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "before": STRING}
 HEALTH = _json("Health")
 
+NAMED: Mapping[str, Any] = {"parameters": {"name": "$response.body#/name"}}
+TO_A_KEY = {
+    "rotate": {"operationId": "post_keys_name_rotate", **NAMED},
+    "revoke": {"operationId": "delete_keys_name", **NAMED},
+}
+TO_A_DECISION: Mapping[str, Mapping[str, Any]] = {
+    "decision": {"operationId": "get_decisions_id", "parameters": {"id": "$response.body#/id"}},
+    "feedback": {"operationId": "post_feedback", "requestBody": {"response_id": "$response.body#/id"}},
+}
+
 OPERATIONS = (
     Operation(
         "POST", "/v1/chat/completions", "Ask; Conduit chooses who answers", CHAT_ANSWER, (*ASKED, 409), "ChatIn",
@@ -120,11 +132,11 @@ OPERATIONS = (
     ),
     Operation(
         "POST", "/v1/complete", "Ask with one prompt", _json("CompleteAnswer"), (*ASKED, 409), "CompleteIn",
-        scope=COMPLETE, headers={**ONCE, **IN_SESSION}, passed_on=True,
+        scope=COMPLETE, headers={**ONCE, **IN_SESSION}, passed_on=True, leads_to=TO_A_DECISION,
     ),
     Operation(
         "POST", "/v1/route", "Decide, and ask nobody", _json("Decision"), READ_BODY, "RouteIn",
-        scope=COMPLETE, headers=IN_SESSION,
+        scope=COMPLETE, headers=IN_SESSION, leads_to=TO_A_DECISION,
     ),
     Operation(
         "POST", "/v1/feedback", "Say how good an answer was", _json("FeedbackAnswer"), (*READ_BODY, 404, 409),
@@ -137,7 +149,8 @@ OPERATIONS = (
     Operation("GET", "/v1/decisions", "The audit log", _json("Decisions"), (*KEYED, 422), scope=READ, query=PAGE),
     Operation("GET", "/v1/decisions/{id}", "One decision", _json("Record"), (*KEYED, 404), scope=READ),
     Operation(
-        "POST", "/v1/keys", "Make a key", _json("KeyWithSecret"), (*READ_BODY, 409), "KeyIn", status=201, scope=ADMIN
+        "POST", "/v1/keys", "Make a key", _json("KeyWithSecret"), (*READ_BODY, 409), "KeyIn", status=201, scope=ADMIN,
+        leads_to=TO_A_KEY,
     ),
     Operation("GET", "/v1/keys", "All keys, without their secrets", _json("Keys"), KEYED, scope=ADMIN),
     Operation(
@@ -202,7 +215,8 @@ def _parameters(operation: Operation) -> list[Mapping[str, Any]]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    responses: dict[str, Any] = {str(operation.status): _answer(operation, "As asked.")}
+    links = {"links": operation.leads_to} if operation.leads_to else {}
+    responses: dict[str, Any] = {str(operation.status): _answer(operation, "As asked.") | links}
     for status in sorted(operation.errors):
         passed_on = operation.passed_on and status in PASSED_ON
         responses[str(status)] = _passed_on(status) if passed_on else {"$ref": f"#/components/responses/Error{status}"}

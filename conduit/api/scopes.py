@@ -6,7 +6,7 @@ from functools import wraps
 from starlette.requests import Request
 from starlette.responses import Response
 
-from conduit.core.errors import PermissionDenied
+from conduit.core.errors import PermissionDenied, Unauthenticated
 from conduit.core.keys import ADMIN, Key
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -20,14 +20,19 @@ def needs(scope: str, endpoint: Endpoint) -> Endpoint:
     async def checked(request: Request) -> Response:
         key = caller(request)
         if key is None and scope == ADMIN:
-            raise PermissionDenied(
-                "this needs an admin's key: set API_KEY, or `conduit keys create NAME --scope admin` on the server"
-            )
+            raise _no_admin(request)
         if key is not None and not key.may(scope):
             raise PermissionDenied(f"the key {key.name!r} lacks the scope {scope!r}")
         return await endpoint(request)
 
     return checked
+
+
+def _no_admin(request: Request) -> Unauthenticated:
+    """Where there is no key whoever sends one sends a wrong one."""
+    code = "invalid_api_key" if "authorization" in request.headers else "authentication_required"
+    told = "this needs an admin's key: set API_KEY, or `conduit keys create NAME --scope admin` on the server"
+    return Unauthenticated(code, told)
 
 
 def caller(request: Request) -> Key | None:

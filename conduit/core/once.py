@@ -43,9 +43,10 @@ class Standing:
     """None: it runs."""
 
 
-def digest_of(path: str, body: bytes) -> bytes:
-    """What must be the same, byte by byte, for two requests to be one."""
-    return sha256(path.encode() + b"\0" + body).digest()
+def digest_of(path: str, session: str, body: bytes) -> bytes:
+    """What must be the same, byte by byte, for two requests to be one; `session`: what their headers say of it."""
+    named = f"\0{session}" if session else ""
+    return sha256(f"{path}{named}\0".encode() + body).digest()
 
 
 def checked_name(sent: Sequence[str]) -> str | None:

@@ -98,6 +98,8 @@ def test_another_request_under_the_same_key_is_a_conflict(gateway: GatewayProces
         reply = send(gateway, "taken", body, path)
         assert problem(reply, 409, "idempotency_conflict")["error"]["param"] == "Idempotency-Key"
         assert reply.headers["x-should-retry"] == "false"
+    reply = gateway.post("/v1/chat/completions", CHAT, {"idempotency-key": "taken", "x-conduit-session": "another"})
+    problem(reply, 409, "idempotency_conflict")
     assert len(fake.requests) == 1
 
 

@@ -65,8 +65,8 @@ def test_the_reference_names_no_metric_that_is_not_declared() -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda r: r.path)
 def test_every_route_is_documented(route) -> None:
-    (method,) = route.methods - {"HEAD"}
-    assert f"{method} {route.path}" in HTTP_API
+    for method in route.methods - {"HEAD"}:
+        assert f"{method} {route.path}" in HTTP_API
 
 
 def test_every_error_code_is_documented() -> None:

@@ -1,6 +1,7 @@
 """The shape of the code: what the linters do not see."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def test_a_file_is_short_says_why_it_exists_and_has_short_functions(path: Path) 
     assert path.stem not in BANNED, "name the thing that it does"
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert not [f"{f.name}: {code_lines(f)}" for f in functions if code_lines(f) > 60]
+
+
+def test_programs_without_a_suffix_are_linted_and_typed_too() -> None:
+    programs = [path for path in (ROOT / "scripts").iterdir() if "python" in path.read_text().partition("\n")[0]]
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    names = {str(path.relative_to(ROOT)) for path in programs}
+    assert names
+    assert set(tools["ruff"]["extend-include"]) == names
+    assert {name for name in tools["mypy"]["files"] if name.startswith("scripts/")} == names
 
 
 def test_our_own_code_is_not_mocked() -> None:

@@ -56,6 +56,18 @@ def test_every_schema_is_used_and_every_operation_has_a_name_of_its_own() -> Non
     assert len({said["operationId"] for said in OPERATIONS.values()}) == len(OPERATIONS)
 
 
+def test_links_lead_to_operations_with_what_these_take() -> None:
+    named = {said["operationId"]: said for said in OPERATIONS.values()}
+    links = [
+        link for said in OPERATIONS.values() for r in said["responses"].values() for link in r.get("links", {}).values()
+    ]
+    assert len(links) == 6
+    for link in links:
+        taken = {each["name"] for each in named[link["operationId"]].get("parameters", [])}
+        assert set(link.get("parameters", {})) <= taken
+        assert ("requestBody" in link) <= ("requestBody" in named[link["operationId"]])
+
+
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.path.startswith("/v1/")], ids=lambda r: r.path)
 def test_what_needs_a_scope_says_so(route: Any) -> None:
     for method in route.methods - {"HEAD"}:
