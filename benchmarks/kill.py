@@ -1,9 +1,9 @@
 """kill -9 of a random worker or replica under load, many times: what was promised must be there, once, and believed.
 
-    python -m benchmarks.kill --database sqlite|postgresql --shape workers|replicas --times 100
+    python -m benchmarks.kill --database sqlite|postgresql --shape workers|replicas [--many 2] --times 100
 
-`workers` is one gateway with two of them, `replicas` are two gateways of one worker each; the killed one is started
-again (a worker by its supervisor), and then the beliefs of all are compared with the fold of the ledger.
+`workers` is one gateway with so many of them, `replicas` are so many gateways of one worker each; the killed one is
+started again (a worker by its supervisor), and then the beliefs of all are compared with the fold of the ledger.
 """
 
 import argparse
@@ -55,10 +55,11 @@ def database(kind: str, folder: Path) -> Iterator[str]:
         yield url
 
 
-def gateways(stack: ExitStack, shape: str, url: str, folder: Path) -> list[GatewayProcess]:
+def gateways(stack: ExitStack, shape: str, many: int, url: str, folder: Path) -> list[GatewayProcess]:
     env = {**ENV, "DATABASE_URL": url, "SPOOL_PATH": str(folder / "spool")}
-    names, workers = (("one",), 2) if shape == "workers" else (("one", "two"), 1)
-    return [stack.enter_context(GatewayProcess(folder / name, workers=workers, env=env)) for name in names]
+    processes, workers = (1, many) if shape == "workers" else (many, 1)
+    made = [GatewayProcess(folder / f"gateway-{n}", workers=workers, env=env) for n in range(processes)]
+    return [stack.enter_context(each) for each in made]
 
 
 def strike(draw: random.Random, processes: list[GatewayProcess]) -> None:
@@ -73,12 +74,12 @@ def strike(draw: random.Random, processes: list[GatewayProcess]) -> None:
         victim.start()
 
 
-async def run(kind: str, shape: str, times: int, *, seed: int, most_s: float) -> Tally:
+async def run(kind: str, shape: str, many: int, times: int, *, seed: int, most_s: float) -> Tally:
     draw, tally = random.Random(seed), Tally()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kill")))
         url = stack.enter_context(database(kind, folder))
-        processes = gateways(stack, shape, url, folder)
+        processes = gateways(stack, shape, many, url, folder)
         ports = [process.port for process in processes]
         witness = await Witness.open(url)
         traffic = stack.enter_context(Traffic(ports, threads=4, seed=seed))
@@ -91,7 +92,7 @@ async def run(kind: str, shape: str, times: int, *, seed: int, most_s: float) ->
             traffic.pause()
             missing, lost = await witness.missing(heard)
             tally.without_decision, tally.lost = tally.without_decision + missing, tally.lost + lost
-            tally.apart.append(await witness.disagreement(ports, 1 if shape == "replicas" else 4))
+            tally.apart.append(await witness.disagreement(ports, 1 if shape == "replicas" else 2 * many))
             if tally.rounds % 10 == 0:
                 tally.doubled, tally.untaught = await witness.doubled(), await witness.untaught()
                 print(
@@ -101,16 +102,16 @@ async def run(kind: str, shape: str, times: int, *, seed: int, most_s: float) ->
             traffic.go_on()
         traffic.pause()
         tally.doubled, tally.untaught = await witness.doubled(), await witness.untaught()
-        report(kind, shape, tally, traffic, await witness.observed())
+        report(f"{kind}, {many} {shape}", tally, traffic, await witness.observed())
         await witness.close()
     return tally
 
 
-def report(kind: str, shape: str, tally: Tally, traffic: Traffic, observed: int) -> None:
+def report(what: str, tally: Tally, traffic: Traffic, observed: int) -> None:
     heard = traffic.heard
-    bad = {f"{what} {status}": n for (what, status), n in heard.statuses.items() if status != 200}
+    bad = {f"{path} {status}": n for (path, status), n in heard.statuses.items() if status != 200}
     print(
-        f"{kind}, {shape}: {tally.rounds} kills; {len(heard.answers)} answers, {len(heard.feedback)} feedbacks, "
+        f"{what}: {tally.rounds} kills; {len(heard.answers)} answers, {len(heard.feedback)} feedbacks, "
         f"{observed} observations; broken off {sum(heard.broken.values())}, refused {bad or 'none'}; "
         f"answers without a decision {tally.without_decision}, acknowledged feedback lost {tally.lost}, "
         f"doubled {tally.doubled}, untaught {tally.untaught}; beliefs apart at most {max(tally.apart):.1e}"
@@ -121,11 +122,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--shape", choices=("workers", "replicas"), default="replicas")
+    parser.add_argument("--many", type=int, default=2)
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=120.0, help="stop after so many, whatever was done by then")
     given = parser.parse_args()
-    tally = asyncio.run(run(given.database, given.shape, given.times, seed=given.seed, most_s=given.minutes * 60.0))
+    work = run(given.database, given.shape, given.many, given.times, seed=given.seed, most_s=given.minutes * 60.0)
+    tally = asyncio.run(work)
     sys.exit(not tally.good)
 
 

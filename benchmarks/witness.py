@@ -19,8 +19,7 @@ from conduit.stores.sql import SqlLedger
 from conduit.stores.tables import decisions, feedback, observations, outcomes
 
 PROBES = list(islice(prompts(99), 8))
-NUMBERS = ("quality", "cost_usd", "latency_s")
-"""Doubt, probability and utility follow also from when a process started: see Newcomers.welcome_unknown."""
+NUMBERS = ("quality", "quality_sd", "utility", "probability", "cost_usd", "latency_s")
 CLOSE = 1e-9
 SETTLE_S = 30.0
 PAGE = 400
@@ -121,7 +120,7 @@ def sorted_numbers(candidates: Sequence[dict[str, object]]) -> list[float]:
 
 
 def difference(one: Beliefs, other: Beliefs) -> float:
-    if len(one) != len(other):
+    if [len(row) for row in one] != [len(row) for row in other]:
         return math.inf
     pairs = ((x, y) for row, line in zip(one, other, strict=True) for x, y in zip(row, line, strict=True))
     return max(abs(x - y) / max(abs(x), abs(y), 1e-6) for x, y in pairs)

@@ -75,7 +75,6 @@ class Conduit:
         await self.follower.begin()
         if self.cashier is not None:
             await self.cashier.open()
-        self.router.welcome_unknown()
         loops = [
             each.run()
             for each in (self.follower, self.once, self.retries, self.cashier, self.vitals)

@@ -166,6 +166,7 @@ class Beliefs:
         if o.output_tokens is not None:
             self._counted[o.model] = self._counted.get(o.model, 0.0) + o.weight
         self.seen[o.model] = max(self._counted.get(o.model, 0.0), self.rated.get(o.model, 0.0))
+        self.newcomers.watch(self.seen)
         self._forecast.learn(o)
         self.folded += 1
 
@@ -209,6 +210,8 @@ class Beliefs:
             "counted": {name: np.array([n]) for name, n in self._counted.items()},
             "folded": {"": np.array([float(self.folded)])},
         }
+        if self.newcomers.beginners is not None:
+            counts["beginners"] = {name: np.ones(1) for name in self.newcomers.beginners}
         return {"quality": self._policy.state(), **self._forecast.state(), **counts}
 
     def restore(self, state: Mapping[str, State]) -> None:
@@ -230,6 +233,7 @@ class Beliefs:
             name: max(self._counted.get(name, 0.0), self.rated.get(name, 0.0))
             for name in {**self._counted, **self.rated}
         }
+        self.newcomers.restore(state.get("beginners"), self.seen)
         self.folded = int(_numbers(state.get("folded", {})).get("", 0.0))
 
 

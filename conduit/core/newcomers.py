@@ -13,7 +13,7 @@ FIRST_SHARE = 0.1
 DOUBT = 4.0
 """How much wider the doubt about a model is when it comes or returns; it narrows to 1 with its next answers."""
 EXPERIENCE = 1000.0
-"""A gateway that starts with so many answers in its ledger has known models, and takes the others for newcomers."""
+"""Answers after which a gateway has known models, and takes for newcomers of whom it saw nothing by then."""
 
 
 class Newcomers:
@@ -21,27 +21,35 @@ class Newcomers:
 
     def __init__(self) -> None:
         self._seen_at_arrival: dict[str, float] = {}
+        self.beginners: frozenset[str] | None = None
+        """Who was seen among the first EXPERIENCE answers; None: they are not over yet."""
+
+    def watch(self, seen: Mapping[str, float]) -> None:
+        """After each observation that is folded: as all processes fold the same ones in the same order, all know the
+        same beginners, whenever they were started."""
+        if self.beginners is None and sum(seen.values()) >= EXPERIENCE:
+            self.beginners = frozenset(name for name, answers in seen.items() if answers > 0.0)
+
+    def restore(self, beginners: Iterable[str] | None, seen: Mapping[str, float]) -> None:
+        """Sums of a time when nobody kept `beginners` count all whom they know as such."""
+        self.beginners = frozenset(beginners) if beginners is not None else None
+        self.watch(seen)
 
     def welcome(self, names: Iterable[str], seen: Mapping[str, float]) -> None:
         """`names` came just now. Where nobody is known yet there are no newcomers, only beginners."""
         if max(seen.values(), default=0.0) >= KNOWN_AFTER:
             self._seen_at_arrival |= {name: seen.get(name, 0.0) for name in names}
 
-    def welcome_unknown(self, names: Iterable[str], seen: Mapping[str, float]) -> None:
-        """`names` were there at the start; by what was seen, some of them came with it."""
-        if sum(seen.values()) >= EXPERIENCE:
-            self.welcome([name for name in names if seen.get(name, 0.0) < KNOWN_AFTER], seen)
-
     def doubt(self, names: Sequence[str], seen: Mapping[str, float]) -> Vector:
         """(k,) at least 1: as Menu.neglect."""
-        if not self._seen_at_arrival:
+        if self._nobody(names):
             return np.ones(len(names))
         return np.array([self._doubt(name, seen.get(name, 0.0)) for name in names])
 
     def capped(self, names: Sequence[str], probability: Vector, seen: Mapping[str, float]) -> Vector:
         """(k,) the same with no newcomer above its share; what they may not have goes to the others, as theirs is to
         each other's. Where there are no others nobody is held back."""
-        if not self._seen_at_arrival:
+        if self._nobody(names):
             return probability
         cap = np.array([self._share(name, seen.get(name, 0.0)) for name in names])
         known = cap >= 1.0
@@ -53,13 +61,21 @@ class Newcomers:
             rest = known.astype(float)
         return np.asarray(held + (1.0 - held.sum()) * rest / rest.sum())
 
+    def _nobody(self, names: Sequence[str]) -> bool:
+        return not self._seen_at_arrival and (self.beginners is None or self.beginners.issuperset(names))
+
+    def _at_arrival(self, name: str) -> float | None:
+        """How much was seen of it when it came; None: it is no newcomer."""
+        late = self.beginners is not None and name not in self.beginners
+        return self._seen_at_arrival.get(name, 0.0 if late else None)
+
     def _share(self, name: str, seen: float) -> float:
-        if name not in self._seen_at_arrival:
+        if self._at_arrival(name) is None:
             return 1.0
         return FIRST_SHARE + (1.0 - FIRST_SHARE) * min(max(seen, 0.0) / KNOWN_AFTER, 1.0)
 
     def _doubt(self, name: str, seen: float) -> float:
-        at_arrival = self._seen_at_arrival.get(name)
+        at_arrival = self._at_arrival(name)
         if at_arrival is None:
             return 1.0
         return max(DOUBT - (DOUBT - 1.0) * (seen - at_arrival) / KNOWN_AFTER, 1.0)

@@ -221,10 +221,6 @@ class Router:
         self.beliefs.refresh()
         self.catalogue = catalogue
 
-    def welcome_unknown(self) -> None:
-        """After the ledger was folded at a start: models that it hardly knows, while it knows others, are newcomers."""
-        self.beliefs.newcomers.welcome_unknown([model.name for model in self.catalogue], self.beliefs.seen)
-
     # -------------------------------------------------------------- learning
 
     def learn(self, observation: Observation) -> None:

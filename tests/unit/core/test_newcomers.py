@@ -1,6 +1,7 @@
 """Models come and go while the router runs: a newcomer is tried with care, and nobody is forgotten."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,16 +100,42 @@ def test_a_new_price_counts_at_once() -> None:
     assert after["other"].probability > 0.95
 
 
-def test_at_a_start_who_is_hardly_known_beside_others_is_a_newcomer() -> None:
-    r = router(OLD, NEW)
-    for name, answers in (("old", EXPERIENCE), ("new", 3)):
-        for i in range(int(answers)):
-            r.fold(r.assign(Query(f"p {i % 7}"), name).observation(quality=QUALITY[name], output_tokens=10))
+def taught(r: Router, name: str, answers: int) -> None:
+    """So many answers, without what they were worth."""
+    blank = r.assign(Query("some prompt"), r.catalogue.models[0].name).observation(output_tokens=10)
+    for _ in range(answers):
+        r.fold(replace(blank, model=name))
+
+
+def test_who_was_not_seen_among_the_first_answers_is_a_newcomer() -> None:
+    r = router(OLD, OTHER, NEW)
+    taught(r, "other", 3)
+    taught(r, "old", int(EXPERIENCE) - 4)
     r.beliefs.refresh()
-    free = candidate(r, "new").probability
-    r.welcome_unknown()
-    assert free > candidate(r, "new").probability
+    assert candidate(r, "new").probability > 0.2
+    taught(r, "old", 1)
+    r.beliefs.refresh()
+    assert candidate(r, "new").probability == pytest.approx(FIRST_SHARE)
+    assert candidate(r, "other").probability > 0.2
+    taught(r, "new", 3)
+    r.beliefs.refresh()
     assert candidate(r, "new").probability == pytest.approx(FIRST_SHARE + 0.9 * 3 / KNOWN_AFTER)
+
+
+def test_who_starts_later_believes_the_same_of_newcomers() -> None:
+    there, later, older = router(OLD, OTHER, NEW), router(OLD, OTHER, NEW), router(OLD, OTHER, NEW)
+    taught(there, "other", 3)
+    taught(there, "old", int(EXPERIENCE))
+    state = dict(there.beliefs.state())
+    later.beliefs.restore(state)
+    del state["beginners"]  # as in a snapshot of a version that did not keep them
+    older.beliefs.restore(state)
+    for r in (there, later, older):
+        taught(r, "new", 2)
+        r.beliefs.refresh()
+    candidates = [[candidate(r, name) for name in ("old", "other", "new")] for r in (there, later, older)]
+    assert candidates[0] == candidates[1] == candidates[2]
+    assert candidates[0][2].probability < 0.2 < candidates[0][1].probability
 
 
 names = st.lists(st.sampled_from("abcdef"), min_size=1, unique=True)
