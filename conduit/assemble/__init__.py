@@ -35,6 +35,7 @@ from conduit.gateway.keyring import Keyring
 from conduit.gateway.locksmith import Locksmith
 from conduit.gateway.readiness import Readiness
 from conduit.gateway.settle import Settler
+from conduit.observability import metrics as m
 from conduit.observability.instruments import TracedProvider, traced_store
 from conduit.observability.logs import LogListener
 from conduit.observability.setup import Telemetry
@@ -75,13 +76,18 @@ async def assemble(
     beside = SqlPurse(database), SqlKeyStore(database), SqlSnapshots(database), SqlHolds(database), SqlAnswers(database)
     conduit = await _assemble(settings, environ, (kept, *beside), told, tracer)
     if telemetry is not None and telemetry.samples is not None:
-        telemetry.providers.update({model.name: model.provider for model in conduit.router.catalogue})
+        telemetry.known.providers.update({model.name: model.provider for model in conduit.router.catalogue})
+        telemetry.known.baseline = conduit.books.baseline
         conduit.vitals = Vitals(
             telemetry.samples,
+            {
+                m.QUEUE: lambda: ledger.queued,
+                m.SPOOL: lambda: ledger.spooled,
+                m.TELEMETRY_QUEUE: lambda: telemetry.waiting,
+            },
             models=lambda: (model.name for model in conduit.router.catalogue),
             unavailable=conduit.gateway.unavailable,
-            queued=lambda: ledger.queued,
-            spooled=lambda: ledger.spooled,
+            changed=lambda: conduit.router.beliefs.changes,
             catch_up=telemetry.catch_up,
         )
     return conduit

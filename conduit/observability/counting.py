@@ -1,6 +1,7 @@
 """Events -> numbers."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from conduit.core.decision import Attempt, Candidate, Decision, Outcome, Status
@@ -38,12 +39,21 @@ AT_ONCE = 64
 BELIEVED = (m.PROBABILITY, m.QUALITY, m.QUALITY_SD)
 
 
+@dataclass(slots=True)
+class Known:
+    """What is known once the gateway is put together, which comes after the first counts."""
+
+    providers: dict[str, str] = field(default_factory=dict)
+    """Model -> who offers it, for labels."""
+    baseline: str = ""
+    """The model that savings are told against."""
+
+
 class CountingListener:
     """About ten microseconds a request of five candidates."""
 
-    def __init__(self, samples: Samples, clock: Clock, providers: Mapping[str, str]) -> None:
-        """`providers` tells who offers a model; it may still grow."""
-        self._samples, self._clock, self._providers = samples, clock, providers
+    def __init__(self, samples: Samples, clock: Clock, known: Known) -> None:
+        self._samples, self._clock, self._known = samples, clock, known
         self._considered: list[tuple[Candidate, ...]] = []
         self._ears: Mapping[type, Callable[[Any], None]] = {
             Arrived: self._arrived,
@@ -97,7 +107,9 @@ class CountingListener:
             return
         samples.put(m.PRICE, (), decision.shadow_price)
         samples.observe(m.CONFIDENCE, (decision.model,), decision.propensity)
-        if decision.candidates[0].model != decision.model:
+        best = decision.candidates[0]
+        samples.observe(m.REGRET, (), best.utility - decision.chosen.utility)
+        if best.model != decision.model:
             samples.add(m.EXPLORED)
         for model in decision.removed:
             samples.add(m.REMOVED, (model,))
@@ -118,7 +130,7 @@ class CountingListener:
         decision, outcome = event.decision, event.outcome
         model = self._label(outcome.model, decision.domain, priced=outcome.cost_usd is not None)
         operation = EMBEDDINGS if decision.domain == EMBEDDINGS else CHAT
-        call = operation, self._providers.get(outcome.model, m.OTHER), model
+        call = operation, self._known.providers.get(outcome.model, m.OTHER), model
         self._samples.add(m.OUTCOMES, (model, outcome.status, decision.key_id or NOBODY))
         for attempt in outcome.attempts:
             self._attempt(attempt, call if attempt.model == outcome.model else self._call_of(attempt.model))
@@ -128,6 +140,7 @@ class CountingListener:
             self._used(decision, outcome, call)
         if outcome.status is Status.ANSWERED:
             self._answered(outcome, call)
+            self._saved(decision, outcome)
 
     def _attempt(self, attempt: Attempt, call: Call) -> None:
         self._samples.observe(m.OPERATION_DURATION, (*call, attempt.error or ""), attempt.latency_s)
@@ -153,12 +166,21 @@ class CountingListener:
         if outcome.first_byte_s is not None:
             samples.observe(m.FIRST_TOKEN, call, outcome.first_byte_s)
 
+    def _saved(self, decision: Decision, outcome: Outcome) -> None:
+        """Two counters and not their difference, which may fall: Prometheus would take that for a restart."""
+        if not decision.routed or outcome.cost_usd is None:
+            return
+        for candidate in decision.candidates:
+            if candidate.model == self._known.baseline and candidate.cost_usd is not None:
+                self._samples.add(m.BASELINE_USD, (), candidate.cost_usd)
+                self._samples.add(m.COMPARED_USD, (), outcome.cost_usd)
+
     def _call_of(self, model: str) -> Call:
-        return CHAT, self._providers.get(model, m.OTHER), model
+        return CHAT, self._known.providers.get(model, m.OTHER), model
 
     def _label(self, model: str, domain: str, *, priced: bool) -> str:
         """Names of embeddings' models that neither the catalogue nor a price list knows are callers' own text."""
-        made_up = domain == EMBEDDINGS and not priced and model not in self._providers
+        made_up = domain == EMBEDDINGS and not priced and model not in self._known.providers
         return m.OTHER if made_up else model
 
     # -------------------------------------------------------------- learning

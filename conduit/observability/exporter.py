@@ -79,10 +79,16 @@ class Exporter:
         self._failing: dict[str, str] = {}
         self._session: ClientSession | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._enough = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Spans that were taken and not yet sent."""
+        return len(self._spans) + len(self._ended)
 
     def take(self, span: Span) -> None:
         """Never waits. Written later, many at once: that takes a quarter of the time."""
-        if len(self._spans) + len(self._ended) < WAITING:
+        if self.waiting < WAITING:
             self._ended.append(span)
         else:
             self._drop(SPANS)
@@ -94,6 +100,7 @@ class Exporter:
             cookie_jar=DummyCookieJar(),
             timeout=ClientTimeout(total=TIMEOUT_S),
         )
+        self._enough.clear()
         self._tasks = [
             asyncio.create_task(self._every(WRITE_INTERVAL_S, self._write), name="writing of traces"),
             asyncio.create_task(self._every(INTERVAL_S, self.send_spans), name="export of traces"),
@@ -103,21 +110,21 @@ class Exporter:
             self._tasks.append(asyncio.create_task(numbers, name="export of metrics"))
 
     async def pause(self) -> None:
-        """Until it is started again."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Until it is started again. What is being sent is sent."""
+        self._enough.set()
+        await asyncio.gather(*self._tasks)
 
     async def stop(self) -> None:
         """Send what is left, if that is quickly done."""
-        await self.pause()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_S):
+                await self.pause()
                 await self.send_spans()
                 if self._numbers_every_s is not None:
                     await self.send_numbers()
-        if self._spans:
-            self._drop(SPANS, len(self._spans))
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # those that the time was over for
+        if self.waiting:
+            self._drop(SPANS, self.waiting)
         if self._session is not None:
             await self._session.close()
 
@@ -126,8 +133,12 @@ class Exporter:
         await self._write()
         while self._spans:
             batch = [self._spans.popleft() for _ in range(min(len(self._spans), BATCH))]
-            if not await self._post(SPANS, otlp.traces(self._resource, batch)):
-                self._drop(SPANS, len(batch))
+            arrived = False
+            try:
+                arrived = await self._post(SPANS, otlp.traces(self._resource, batch))
+            finally:
+                if not arrived:  # also when it was interrupted
+                    self._drop(SPANS, len(batch))
 
     async def _write(self) -> None:
         """Also while nothing can be sent: objects that wait would burden Python's collector, bytes do not."""
@@ -146,12 +157,17 @@ class Exporter:
     # -------------------------------------------------------------- the wire
 
     async def _every(self, interval_s: float, send: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(interval_s)
+        while not await self._enough_within(interval_s):
             try:
                 await send()
             except Exception as error:  # noqa: BLE001  a loop in the background: without it nothing is ever sent again
                 self._listener(Degraded("telemetry", type(error).__name__))
+
+    async def _enough_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._enough.wait()
+        return self._enough.is_set()
 
     async def _post(self, signal: str, body: bytes) -> bool:
         """Whether it arrived. Tried again while that may help, and while there is room for what comes meanwhile."""

@@ -9,6 +9,9 @@ import orjson
 import structlog
 
 from conduit.core.events import Capped, Degraded, Drifted, Event, FeedbackCapped, NotJudged, SnapshotRefused
+from conduit.core.protocols import Clock
+from conduit.core.system import SystemClock
+from conduit.observability.repeats import Repeats
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -73,12 +76,14 @@ def _adopt_standard_library(shared: list[Any], renderer: Any, level: int) -> Non
 
 
 class LogListener:
-    """Writes what degrades; everything else is in the access line already."""
+    """Writes what degrades; everything else is in the access line already. What goes on degrading is written twice a
+    minute, and counted by others each time."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self._log = log = structlog.get_logger("conduit")
+        self._repeats = Repeats(clock or SystemClock())
         self._ears: Mapping[type, Callable[[Any], None]] = {
-            Degraded: lambda e: log.warning("degraded", what=e.what, why=e.why),
+            Degraded: self._degraded,
             Drifted: lambda e: log.warning(
                 "drift", model=e.model, signal=e.signal, since_s=round(e.since_s, 3), shift=round(e.shift, 4)
             ),
@@ -98,6 +103,10 @@ class LogListener:
         ear = self._ears.get(type(event))
         if ear is not None:
             ear(event)
+
+    def _degraded(self, event: Degraded) -> None:
+        if times := self._repeats.times(event.what, event.why):
+            self._log.warning("degraded", what=event.what, why=event.why, times=times)
 
     def _not_judged(self, event: NotJudged) -> None:
         if event.times.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...

@@ -89,6 +89,11 @@ EXPLORED = Metric(
     "counter",
     "Routed decisions that drew another model than the one of the best expected utility.",
 )
+REGRET = Metric(
+    "conduit.routing.regret",
+    "summary",
+    "Expected utility that routed decisions gave up by exploring: the best candidate's less that of the one drawn.",
+)
 CONFIDENCE = Metric(
     "conduit.routing.confidence",
     "histogram",
@@ -121,6 +126,18 @@ OUTCOMES = Metric("conduit.outcomes", "counter", "How calls ended.", ("model", "
 TOKENS_USED = Metric("conduit.tokens", "counter", "Tokens used.", ("model", "key", n.TOKEN_TYPE), "{token}")
 SPENT = Metric("conduit.spent", "counter", "US dollars spent on answers.", ("model", "key"), "USD")
 UNPRICED = Metric("conduit.answers.unpriced", "counter", "Answers whose price is not known.", ("model",))
+BASELINE_USD = Metric(
+    "conduit.savings.baseline",
+    "counter",
+    "US dollars that routed answers were forecast to cost from the baseline model, where it could have been asked.",
+    unit="USD",
+)
+COMPARED_USD = Metric(
+    "conduit.savings.spent",
+    "counter",
+    "US dollars that the same answers did cost; what the other is more has been saved.",
+    unit="USD",
+)
 ROUTING_COST = Metric("conduit.routing.cost", "histogram", "US dollars an answer.", ("model",), "USD", DOLLARS)
 ROUTING_LATENCY = Metric(
     "conduit.routing.latency", "histogram", "Until the end of an answer.", ("model",), "ms", MILLISECONDS
@@ -195,6 +212,13 @@ CAUGHT_UP = Metric(
 DRIFTED = Metric(
     "conduit.drift.noticed", "counter", "Times that a model was found to be no longer what it was.", ("model", "signal")
 )
+DRIFT = Metric(
+    "conduit.drift.flag",
+    "gauge",
+    "1 while a model is believed to be no longer what it was.",
+    ("model", "signal"),
+    over="max",
+)
 SNAPSHOTS_REFUSED = Metric("conduit.snapshots.refused", "counter", "Snapshots that a start could not use.", ("why",))
 
 # ------------------------------------------------------------------ the machine
@@ -204,6 +228,7 @@ CACHE_MISSES = Metric("conduit.cache.misses", "counter", "Answers that were look
 QUEUE = Metric("conduit.ledger.queue", "gauge", "Entries that wait to be written.")
 SPOOL = Metric("conduit.ledger.spool", "gauge", "Bytes that wait on the disk while the database is away.")
 DEGRADED = Metric("conduit.degraded", "counter", "Things that worked less well than they should.", ("what",))
+TELEMETRY_QUEUE = Metric("conduit.telemetry.queue", "gauge", "Spans that wait to be exported.")
 DROPPED = Metric("conduit.telemetry.dropped", "counter", "Spans or exports that were let go.", ("signal",))
 UNCOUNTED = Metric("conduit.metrics.uncounted", "counter", "Counts of series for which there was no room.")
 WORKERS = Metric("conduit.workers", "gauge", "Processes that serve.")

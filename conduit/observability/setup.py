@@ -18,7 +18,7 @@ from conduit.core.events import Degraded, Event
 from conduit.core.protocols import Clock, Ids, Listener
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.observability import notes
-from conduit.observability.counting import CountingListener
+from conduit.observability.counting import CountingListener, Known
 from conduit.observability.logs import LogListener
 from conduit.observability.prometheus import exposition
 from conduit.observability.rendezvous import clear_away_old_ones, is_private, meeting_place
@@ -65,10 +65,9 @@ class Telemetry:
         self._counting: CountingListener | None = None
         self.samples: Samples | None = None
         self.tracer: Tracer | None = None
-        self.providers: dict[str, str] = {}
-        """Model -> who offers it, for labels."""
+        self.known = Known()
         self._listen(notes.HEARS, notes.note_down)
-        log = LogListener()
+        log = LogListener(clock)
         self._listen(log.hears, log)
 
     def __call__(self, event: Event, /) -> None:
@@ -87,7 +86,7 @@ class Telemetry:
                     clock=self._clock, random=random, share=self._export.share, export=self._exporter.take
                 )
                 self._listen(self.tracer.hears, self.tracer)
-        self._counting = CountingListener(samples, self._clock, self.providers)
+        self._counting = CountingListener(samples, self._clock, self.known)
         self._listen(self._counting.hears, self._counting)
         if self._gathering is None:
             self(Degraded("metrics", "no folder in which workers could count together: each shows its own"))
@@ -101,6 +100,11 @@ class Telemetry:
         samples, self.samples = self.samples, None
         if samples is not None and self._gathering is not None:
             self._gathering.leave(samples)
+
+    @property
+    def waiting(self) -> int:
+        """Spans that are not exported yet."""
+        return 0 if self._exporter is None else self._exporter.waiting
 
     def catch_up(self) -> None:
         """Count what was put off."""

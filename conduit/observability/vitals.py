@@ -1,38 +1,44 @@
-"""What nobody announces, and has to be looked at: queues, and who is left alone."""
+"""What nobody announces, and has to be looked at: queues, who is left alone, and who has changed."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import product
 
 from conduit.observability import metrics as m
+from conduit.observability.metrics import Metric
 from conduit.observability.samples import Samples
 
 INTERVAL_S = 1.0
+SIGNALS = ("quality", "tokens", "latency")
+"""In which a model may change."""
 
 
 class Vitals:
-    """Looks once a second: other processes' /metrics read it here. `models` can be left alone, `catch_up`
-    counts what was put off."""
+    """Looks once a second: other processes' /metrics read it here. `numbers` are gauges without labels. Of `models`
+    some may be left alone, and some `changed` in a signal; `catch_up` counts what was put off."""
 
     def __init__(
         self,
         samples: Samples,
+        numbers: Mapping[Metric, Callable[[], float]],
         *,
         models: Callable[[], Iterable[str]],
         unavailable: Callable[[], Mapping[str, str]],
-        queued: Callable[[], int],
-        spooled: Callable[[], int],
+        changed: Callable[[], Collection[tuple[str, str]]],
         catch_up: Callable[[], None],
     ) -> None:
-        self._samples, self._models, self._unavailable = samples, models, unavailable
-        self._queued, self._spooled, self._catch_up = queued, spooled, catch_up
+        self._samples, self._numbers, self._models = samples, numbers, models
+        self._unavailable, self._changed, self._catch_up = unavailable, changed, catch_up
 
     def look(self) -> None:
         self._catch_up()
-        alone = self._unavailable()
-        for model in self._models():
+        alone, changed, models = self._unavailable(), self._changed(), tuple(self._models())
+        for model in models:
             self._samples.put(m.BREAKER_OPEN, (model,), float(model in alone))
-        self._samples.put(m.QUEUE, (), float(self._queued()))
-        self._samples.put(m.SPOOL, (), float(self._spooled()))
+        for pair in product(models, SIGNALS):
+            self._samples.put(m.DRIFT, pair, float(pair in changed))
+        for metric, number in self._numbers.items():
+            self._samples.put(metric, (), number())
         self._samples.put(m.WORKERS, (), 1.0)
 
     async def run(self) -> None:

@@ -53,6 +53,10 @@ def test_several_workers_are_counted_as_one_also_when_one_is_killed(gateway: Gat
         assert total(gateway, "conduit_outcomes_total", status="answered") == 100
         assert total(gateway, "conduit_tokens_total", gen_ai_token_type="output") == 300
         assert total(gateway, "conduit_routing_decisions_total", routed="true") == 100
+        assert total(gateway, "conduit_routing_regret_count") == 100
+        spent = total(gateway, "conduit_spent_usd_total")
+        assert total(gateway, "conduit_savings_spent_usd_total") == pytest.approx(spent)
+        assert total(gateway, "conduit_savings_baseline_usd_total") > spent
         assert total(gateway, "http_server_request_duration_seconds_count", **COMPLETE) == 100
         assert total(gateway, "conduit_gateway_overhead_seconds_count", **COMPLETE) == 100
 

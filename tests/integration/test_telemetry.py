@@ -1,5 +1,6 @@
 """What a collector gets from a real gateway: every span with its parent and attributes, every metric, and no prompt."""
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -162,18 +163,19 @@ def test_feedback_has_its_spans(gateway: GatewayProcess, collector: Collector, f
         assert spans[name].attributes == {"db.system.name": "sqlite", "db.operation.name": name.split()[1]}
 
 
-def test_every_metric_arrives_counted_to_the_request(
+def test_every_span_and_metric_arrives_counted_to_the_request(
     gateway: GatewayProcess, collector: Collector, fake: FakeUpstream
 ) -> None:
-    """Under the names of the contract; the figures are those of /metrics."""
+    """Of 200 requests, under the names of the contract; the figures are those of /metrics."""
     before = collector.total("conduit.requests", **{"http.route": CHAT, "status": "200"})
     with ThreadPoolExecutor(8) as threads:
-        replies = list(threads.map(lambda _: ask(gateway), range(100)))
-    until(lambda: collector.total("conduit.requests", **{"http.route": CHAT, "status": "200"}) >= before + 100)
+        replies = list(threads.map(lambda _: ask(gateway), range(200)))
+    until(lambda: collector.total("conduit.requests", **{"http.route": CHAT, "status": "200"}) >= before + 200)
     assert {reply.status for reply in replies} == {200}
+    _every_tree_is_whole(collector, replies)
     answers = collector.total("conduit.outcomes", status="answered")
-    assert collector.total("conduit.requests", **{"http.route": CHAT, "status": "200"}) == before + 100
-    assert collector.total("conduit.routing.decisions", domain="chat") >= answers >= 100
+    assert collector.total("conduit.requests", **{"http.route": CHAT, "status": "200"}) == before + 200
+    assert collector.total("conduit.routing.decisions", domain="chat") >= answers >= 200
     for name in ("conduit.routing.cost", "conduit.routing.latency", "gen_ai.server.request.duration"):
         assert collector.total(name) == answers
     assert collector.total("gen_ai.client.token.usage", **{"gen_ai.provider.name": "fake"}) == 2 * answers
@@ -183,6 +185,30 @@ def test_every_metric_arrives_counted_to_the_request(
     assert seen <= declared_names
     assert {"conduit.feedback.submissions", "gen_ai.client.operation.duration", "http.server.request.duration"} <= seen
     _histogram_is_whole(collector)
+    assert dropped(gateway) == 0
+
+
+def _every_tree_is_whole(collector: Collector, replies: list[Reply]) -> None:
+    """Each request's own trace, each span once, and none that is nobody's child."""
+    sent = {reply.headers["x-request-id"]: reply.headers["x-conduit-model"] for reply in replies}
+
+    def roots() -> list[SpanSeen]:
+        found = [span for span in list(collector.spans) if span.attributes.get("conduit.request.id") in sent]
+        return found if len(found) >= len(sent) else []
+
+    found = until(roots)
+    assert len({root.trace_id for root in found}) == len(found) == len(sent)
+    for root in found:
+        tree = collector.of(root.trace_id)
+        once = [f"POST {CHAT}", "conduit.route", "conduit.choose", "conduit.features"]
+        call = f"chat {sent[root.attributes['conduit.request.id']]}"
+        assert Counter(span.name for span in tree) == {
+            **dict.fromkeys([*once, call], 1),
+            "sqlite append": 2,
+            "redis EVALSHA": 2,
+        }
+        assert {span.parent_id for span in tree} <= {"", *(span.span_id for span in tree)}
+        assert len({span.span_id for span in tree}) == len(tree)
 
 
 def _histogram_is_whole(collector: Collector) -> None:
