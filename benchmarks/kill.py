@@ -26,6 +26,8 @@ from tests.support.postgres import Postgres, PostgresServer
 
 ENV = {"SANDBOX_TIME_SCALE": "0", "FOLLOW_INTERVAL_S": "0.05", "SNAPSHOT_EVERY": "400", "LOG_LEVEL": "warning"}
 ENV |= {"FEEDBACK_WEIGHT_PER_HOUR": "1000000000"}
+ENV |= {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
+"""Another kernel of the same library rounds otherwise, and doubts are kept in single precision."""
 BETWEEN = 25
 """Acknowledged feedbacks before the plug is pulled again."""
 
