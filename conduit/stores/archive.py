@@ -11,8 +11,9 @@ from conduit.core.decision import Observation
 from conduit.core.errors import LedgerConflict
 from conduit.core.storage import EVERYTHING, Entry, Touched, Whole
 from conduit.stores import rows
+from conduit.stores.bulk import observe_alone
 from conduit.stores.database import Database
-from conduit.stores.queries import observe_alone, write
+from conduit.stores.queries import write
 from conduit.stores.tables import decisions, feedback, observations, outcomes
 from conduit.stores.translation import in_our_words
 

@@ -9,14 +9,8 @@ from sqlalchemy import Connection, Select, Table, and_, func, insert, select, te
 from conduit.core.decision import Observation
 from conduit.core.errors import LedgerConflict
 from conduit.core.storage import ROUNDING, Cap, Entry, Record
-from conduit.stores import days, rows
+from conduit.stores import bulk, days, rows
 from conduit.stores.tables import decisions, feedback, observations, outcomes
-
-OBSERVING = 0x636F6E64756974
-"""The name of a lock: "conduit" as a number."""
-
-MOST_IDLE_MS = "10000"
-"""Between two statements of a transaction that holds it."""
 
 _decision_end = len(decisions.columns)
 _outcome_end = _decision_end + len(outcomes.columns)
@@ -87,13 +81,18 @@ def _write(connection: Connection, kept: Iterable[tuple[Table, rows.Row]], caps:
         by_table[table].append(row)
     # Two processes that wrote the same revisions in different orders would wait for each other.
     by_table[feedback].sort(key=lambda row: (row["decision_id"], row["revision"]))
-    for table in (decisions, outcomes, feedback):
-        _insert(connection, table, by_table[table])
-    if by_table[observations] or caps:
-        observe_alone(connection)
-        _insert(connection, observations, _of_decisions(connection, by_table))
+    _insert(connection, by_table, alone=bool(caps))
     _hold(connection, caps)
     days.count(connection, by_table)
+
+
+def _insert(connection: Connection, by_table: Mapping[Table, Sequence[rows.Row]], *, alone: bool) -> None:
+    if connection.dialect.name == "postgresql":
+        bulk.insert(connection, by_table, alone=alone)
+        return
+    for table in (decisions, outcomes, feedback):
+        _insert_into(connection, table, by_table[table])
+    _insert_into(connection, observations, _of_decisions(connection, by_table))
 
 
 def find(connection: Connection, name: str, key_id: str | None) -> Record | None:
@@ -140,14 +139,13 @@ def latest(connection: Connection, session_id: str, key_id: str | None, before: 
     return _one(connection, statement.order_by(decisions.c.id.desc()).limit(1))
 
 
-def _insert(connection: Connection, table: Table, values: Sequence[rows.Row]) -> None:
+def _insert_into(connection: Connection, table: Table, values: Sequence[rows.Row]) -> None:
     if values:
         connection.execute(insert(table), list(values))
 
 
 def _of_decisions(connection: Connection, by_table: Mapping[Table, Sequence[rows.Row]]) -> Sequence[rows.Row]:
-    """The observations whose decision is there. Without its context one teaches nothing, and who read past it would
-    never see it again, should the decision come later. A decision may be missing where it was lost or refused."""
+    """The observations whose decision is there: see bulk.py."""
     observed = by_table[observations]
     there = {row["id"] for row in by_table[decisions]}
     asked = {row["decision_id"] for row in observed} - there
@@ -166,15 +164,6 @@ def _hold(connection: Connection, caps: Iterable[Cap]) -> None:
     for cap in strictest.values():
         if taught(connection, cap.key_id, cap.model, cap.since_s) > cap.weight + ROUNDING:
             raise LedgerConflict("others taught at the same time")
-
-
-def observe_alone(connection: Connection) -> None:
-    """Positions are given at the insert and seen at the commit. Were two processes between the two at once, a reader
-    could see the later one first, go on from there, and never fold the earlier. SQLite has one writer anyhow. A process
-    that froze, or that the network lost, would keep all others waiting: the server ends its transaction."""
-    if connection.dialect.name == "postgresql":
-        limit = func.set_config("idle_in_transaction_session_timeout", MOST_IDLE_MS, True)
-        connection.execute(select(limit, func.pg_advisory_xact_lock(OBSERVING)))
 
 
 def _one(connection: Connection, statement: Select[Any]) -> Record | None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.util import await_only
 
 from conduit.core.errors import ConfigurationError, LedgerUnavailable
-from conduit.stores import queries
+from conduit.stores import bulk, queries
 from conduit.stores.sql import SqlLedger
 from tests.support.postgres import Postgres
 from tests.unit.stores.entries import decision, name, observation
@@ -111,7 +111,7 @@ async def test_a_process_that_froze_in_mid_write_does_not_keep_the_others_waitin
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds the lock of positions, and would until its connection is given up after hours."""
-    monkeypatch.setattr(queries, "MOST_IDLE_MS", "200")
+    monkeypatch.setattr(bulk, "MOST_IDLE_MS", "200")
     inserted = asyncio.Event()
 
     def freeze(connection: Connection) -> None:

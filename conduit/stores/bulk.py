@@ -1,0 +1,90 @@
+"""All rows of a transaction in one statement of PostgreSQL.
+
+A statement is two journeys to the server, and whoever comes back from one waits until the event loop has a moment: with
+one for each table a transaction took several times as long as the server worked on it.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from sqlalchemy import Column, Connection, Table, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.elements import TextClause
+
+from conduit.stores.rows import Row
+from conduit.stores.tables import SCHEMA, decisions, feedback, observations, outcomes
+
+OBSERVING = 0x636F6E64756974
+"""The name of a lock: "conduit" as a number."""
+MOST_IDLE_MS = "10000"
+"""Between two statements of a transaction that holds it."""
+ALONE = f"set_config('idle_in_transaction_session_timeout', :most_idle_ms, true), pg_advisory_xact_lock({OBSERVING})"
+"""Positions are given at the insert and seen at the commit. Were two processes between the two at once, a reader could
+see the later one first, go on from there, and never fold the earlier. A process that froze, or that the network lost,
+would keep all others waiting: the server ends its transaction."""
+
+_first = (decisions, outcomes, feedback)
+_dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def insert(connection: Connection, by_table: Mapping[Table, Sequence[Row]], *, alone: bool) -> None:
+    """Observations last, under the lock, which is waited for when all others are in: two processes that took both in
+    different orders would wait for each other. `alone`: the lock is wanted even without observations."""
+    tables = tuple(table for table in (*_first, observations) if by_table.get(table))
+    alone = alone or observations in tables
+    if tables or alone:
+        values: dict[str, object] = {"most_idle_ms": MOST_IDLE_MS} if alone else {}
+        for table in tables:
+            values |= _columns(table, by_table[table])
+        connection.execute(_statement(tables, alone), values)
+
+
+def observe_alone(connection: Connection) -> None:
+    """Take the lock before anything is read. SQLite has one writer anyhow."""
+    if connection.dialect.name == "postgresql":
+        insert(connection, {}, alone=True)
+
+
+def _columns(table: Table, rows: Sequence[Row]) -> dict[str, object]:
+    return {_parameter(column): [row[column.name] for row in rows] for column in _given(table)}
+
+
+@cache
+def _given(table: Table) -> Sequence[Column[object]]:
+    return [column for column in table.columns if column.name != "position"]
+
+
+def _parameter(column: Column[object]) -> str:
+    return f"{column.table.name}_{column.name}"
+
+
+@cache
+def _statement(tables: Sequence[Table], alone: bool) -> TextClause:
+    """Each of `tables` with its rows."""
+    parts = [f"{table.name}_in AS ({_insert(table)} RETURNING 1)" for table in tables if table in _first]
+    if alone:
+        after = [f"(SELECT count(*) FROM {table.name}_in) >= 0" for table in tables if table in _first]
+        parts.append(f"alone AS MATERIALIZED (SELECT {ALONE} WHERE {' AND '.join(after) or 'true'})")
+    last = _observe(new=decisions in tables) if observations in tables else f"SELECT {'1 FROM alone' if alone else '1'}"
+    return text(f"WITH {', '.join(parts)} {last}")
+
+
+def _insert(table: Table) -> str:
+    """Without what comes after SELECT * FROM the arrays."""
+    names = ", ".join(column.name for column in _given(table))
+    arrays = ", ".join(f"CAST(:{_parameter(column)} AS {_type(column)}[])" for column in _given(table))
+    return f"INSERT INTO {SCHEMA}.{table.name} ({names}) SELECT rows.* FROM unnest({arrays}) AS rows ({names})"
+
+
+def _observe(*, new: bool) -> str:
+    """The observations whose decision is there. Without its context one teaches nothing, and who read past it would
+    never see it again, should the decision come later. A decision may be missing where it was lost or refused."""
+    # Of a plain EXISTS the server may make a hash of the whole table, while it has no statistics of it yet.
+    there = f"(SELECT id FROM {SCHEMA}.decisions WHERE id = rows.decision_id) IS NOT NULL"
+    if new:  # what this very statement inserts, it does not see
+        there = f"rows.decision_id = ANY (CAST(:{_parameter(decisions.c.id)} AS text[])) OR {there}"
+    return f"{_insert(observations)} CROSS JOIN alone WHERE {there}"
+
+
+def _type(column: Column[object]) -> str:
+    return column.type.compile(_dialect).split(" COLLATE")[0]
