@@ -1,17 +1,19 @@
 """Attacks on a gateway that runs as it would: two workers, a real Valkey, real sockets.
 
-    python -m benchmarks.attack [tokens forged headers loris body]
+    python -m benchmarks.attack [tokens forged headers heads loris body]
 
 `tokens`: 500 random bearer tokens from one address. `forged`: 500 requests without a key, each with another
 X-Forwarded-For; and 500 wrong tokens, each with another. `headers`: 10,000 Authorization headers made by hypothesis,
-the throttle off. `loris`: 100 bodies of a byte now and then, while others ask. `body`: a gigabyte in chunks. A line
-each: what was sent, what came back, what should have.
+the throttle off, answers by what is in them. `heads`: 100 heads of a byte now and then, while others ask; and heads,
+URLs and the like without an end. `loris`: 100 bodies of a byte now and then, while others ask. `body`: a gigabyte in
+chunks. A line each: what was sent, what came back, what should have.
 """
 
 import argparse
 import http.client
 import os
 import random
+import re
 import socket
 import statistics
 import tempfile
@@ -25,6 +27,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from conduit.api.head import BoundedHead
 from tests.support.gateway import GatewayProcess, children
 from tests.support.valkey import ValkeyServer
 
@@ -33,6 +36,8 @@ LIMIT, FAILURES, BODY_S = 50, 20, 2.0
 MANY, HEADERS, SLOW = 500, 10_000, 100
 CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
 BROWSER = {"authorization": f"Bearer {OWN}"}
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no value of a header may have: RFC 9110, 5.5."""
 NOT_SENT = b"\r\n\0"
 """A server ends the line there: what follows would be another header, and is not part of this attack."""
 
@@ -76,7 +81,7 @@ def forged(gateway: GatewayProcess) -> None:
 
 
 def headers(gateway: GatewayProcess) -> None:
-    seen = Counter[str]()
+    seen, by_bytes = Counter[str](), Counter[str]()
     wire = [socket.create_connection(("127.0.0.1", gateway.port), timeout=20)]
     value = st.binary(max_size=300) | st.binary(max_size=80).map(lambda b: b"Bearer " + b) | st.text().map(str.encode)
 
@@ -91,13 +96,16 @@ def headers(gateway: GatewayProcess) -> None:
             if not piece:
                 break
             answer += piece
-        seen[answer[9:12].decode() or "closed"] += 1
+        status = answer[9:12].decode() or "closed"
+        seen[status] += 1
+        by_bytes[f"{status} of {'a control byte' if CONTROL.search(sent) else 'none'}"] += 1
         if answer[9:12] != b"401":  # the server itself ends what is no HTTP
             wire[0].close()
             wire[0] = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
 
     ask()
     told("headers", f"{sum(seen.values())} Authorization headers", dict(seen), "401; 400 where it is no HTTP")
+    told("", "by a control byte (below 32 but tab; 127)", dict(by_bytes), "400 with one, 401 with none")
 
 
 def _whole(answer: bytes) -> bool:
@@ -106,34 +114,76 @@ def _whole(answer: bytes) -> bool:
     return not sizes or len(body) >= int(sizes[0])
 
 
+# ------------------------------------------------------------------ heads
+
+HEAD = b"GET /health/live HTTP/1.1\r\nx: "
+CHUNKED = b"POST /v1/complete HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2"
+LINES = b"x: " + b"y" * 60_000 + b"\r\n"
+ENDLESS: Mapping[str, tuple[bytes, bytes]] = {
+    "a header": (HEAD, b"y" * 65_536),
+    "headers": (HEAD + b"\r\n", LINES),
+    "a URL": (b"GET /", b"y" * 65_536),
+    "an extension of a chunk": (CHUNKED + b";", b"y" * 65_536),
+    "fields after the body": (CHUNKED + b"\r\n{}\r\n0\r\n", LINES),
+}
+
+
+def heads(gateway: GatewayProcess) -> None:
+    ended: list[tuple[float, bytes]] = []
+    threads = [threading.Thread(target=_drip, args=(gateway.port, ended, HEAD, 60.0)) for _ in range(SLOW)]
+    for thread in threads:
+        thread.start()
+    busy = _served(gateway, BODY_S)
+    for thread in threads:
+        thread.join()
+    _told_of_slow("heads", "heads", ended, BoundedHead.head_s)
+    told("", "others meanwhile", f"{busy[0]} answers, p50 {busy[1]:.1f} ms, slowest {busy[2]:.0f} ms", "")
+    for name, (begin, more) in ENDLESS.items():
+        before, sent, reply = _resident(gateway), 0, b""
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as wire:
+            with suppress(OSError):
+                wire.sendall(begin)
+                while sent < 100_000_000:
+                    wire.sendall(more)
+                    sent += len(more)
+            with suppress(OSError):
+                reply = wire.recv(200)
+        status = reply[9:12].decode() or "closed"
+        grown = (_resident(gateway) - before) / 1e6
+        told("", f"{name} of 100 MB", f"{status} after {sent / 1e6:.1f} MB; memory {grown:+.1f} MB", "431, or closed")
+
+
 # ------------------------------------------------------------------ bodies
 
 
 def loris(gateway: GatewayProcess) -> None:
     calm = _served(gateway, 1.0)
     ended: list[tuple[float, bytes]] = []
-    threads = [threading.Thread(target=_drip, args=(gateway.port, ended)) for _ in range(SLOW)]
+    begin = b"POST /v1/complete HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\nauthorization: Bearer %s\r\n\r\n"
+    args = (gateway.port, ended, begin % OWN.encode(), 10 * BODY_S)
+    threads = [threading.Thread(target=_drip, args=args) for _ in range(SLOW)]
     for thread in threads:
         thread.start()
     busy = _served(gateway, BODY_S)
     for thread in threads:
         thread.join()
-    lasted = [seconds for seconds, _ in ended]
-    came = Counter(answer[9:12].decode() or "closed" for _, answer in ended)
-    told("loris", f"{SLOW} bodies, a byte every 0.1 s", f"{dict(came)} after {min(lasted):.1f} to {max(lasted):.1f} s",
-         f"408 after {BODY_S:g} s")  # fmt: skip
+    _told_of_slow("loris", "bodies", ended, BODY_S)
     told("", "others meanwhile", f"{busy[0]} answers, p50 {busy[1]:.1f} ms, slowest {busy[2]:.0f} ms",
          f"before: p50 {calm[1]:.1f} ms, slowest {calm[2]:.0f} ms")  # fmt: skip
 
 
-def _drip(port: int, ended: list[tuple[float, bytes]]) -> None:
+def _told_of_slow(attack: str, what: str, ended: Sequence[tuple[float, bytes]], due_s: float) -> None:
+    lasted = [seconds for seconds, _ in ended]
+    came = dict(Counter(answer[9:12].decode() or "closed" for _, answer in ended))
+    told(attack, f"{len(ended)} {what}, a byte every 0.1 s", f"{came} after {min(lasted):.1f} to {max(lasted):.1f} s",
+         f"408 after {due_s:g} s")  # fmt: skip
+
+
+def _drip(port: int, ended: list[tuple[float, bytes]], begin: bytes, most_s: float) -> None:
     began, answer = time.perf_counter(), b""
-    with socket.create_connection(("127.0.0.1", port), timeout=0.1) as wire:
-        wire.sendall(
-            b"POST /v1/complete HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n"
-            b"authorization: Bearer " + OWN.encode() + b"\r\n\r\n"
-        )
-        while not answer and time.perf_counter() - began < 10 * BODY_S:
+    with socket.create_connection(("127.0.0.1", port), timeout=0.1) as wire, suppress(ConnectionError):
+        wire.sendall(begin)
+        while not answer and time.perf_counter() - began < most_s:
             with suppress(TimeoutError):
                 wire.sendall(b" ")
                 answer = wire.recv(500)
@@ -181,6 +231,7 @@ ATTACKS: Mapping[str, tuple[Callable[[GatewayProcess], None], Mapping[str, str]]
     "tokens": (tokens, {}),
     "forged": (forged, {}),
     "headers": (headers, {"API_FAILED_AUTH_LIMIT": "0", "API_RATE_LIMIT": "0"}),
+    "heads": (heads, {}),
     "loris": (loris, {"API_RATE_LIMIT": "0"}),
     "body": (body, {"API_RATE_LIMIT": "0"}),
 }

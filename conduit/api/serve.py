@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
+from conduit.api.head import BoundedHead
 from conduit.assemble.conduit import Conduit
 from conduit.core.catalogue import Price
 
@@ -49,7 +50,7 @@ def serve(app: Starlette, *, host: str, port: int, delay_s: float, grace_s: int)
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     quiet: dict[str, Any] = {"log_config": None, "access_log": False}
-    config = uvicorn.Config(app, host=host, port=port, timeout_graceful_shutdown=grace_s, **quiet)
+    config = uvicorn.Config(app, host=host, port=port, http=BoundedHead, timeout_graceful_shutdown=grace_s, **quiet)
     WelcomingServer(app, config, delay_s=delay_s).run()
 
 

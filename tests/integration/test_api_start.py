@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ def test_serve_says_where_it_listens_what_it_offers_and_how_to_try(tmp_path: Pat
         said = until(lambda: (tmp_path / "stdout.txt").read_text("utf-8"))
         for word in (gateway.url, "sandbox/frontier", "curl", "/v1/chat/completions"):
             assert word in said
+        with socket.create_connection(("127.0.0.1", gateway.port)) as wire, pytest.raises(ConnectionError):
+            wire.sendall(b"GET / HTTP/1.1\r\nx: " + b"y" * 50_000_000)  # a head without an end is no request
         body = re.search(r"-d '(.*)'", said)
         assert body is not None
         assert gateway.post("/v1/chat/completions", body[1].encode()).status == 200

@@ -296,7 +296,8 @@ def _argv(command: Command, port: int, workers: int) -> list[str]:
     if command == "conduit serve":
         return [str(Path(sys.executable).with_name("conduit")), "serve", *place]
     uvicorn = [sys.executable, "-m", "uvicorn", "conduit.api.app:app", *place, "--log-level", "info"]
-    return uvicorn if workers == 1 else [*uvicorn, "--workers", str(workers)]
+    several = ["--workers", str(workers), "--http", "conduit.api.head:BoundedHead"]  # as docs/deployment.md says
+    return uvicorn if workers == 1 else [*uvicorn, *several]
 
 
 def environ() -> dict[str, str]:

@@ -150,6 +150,27 @@ async def test_a_body_that_does_not_come_is_given_up() -> None:
     assert (sent.status, orjson.loads(sent.body)["error"]["code"]) == (408, "request_timeout")
 
 
+async def test_a_body_that_is_slow_and_in_time_is_taken() -> None:
+    """Piece by piece, each of which may come late; what counts is the end of all: one is refused that needs longer,
+    however regularly its pieces come."""
+    for takes_s, body_s, status in ((0.06, 60.0, 200), (60.0, 0.06, 408)):
+        pieces = asyncio.Queue[Message]()
+        loop = asyncio.get_running_loop()
+        due = [
+            loop.call_later(
+                takes_s * n / 3, pieces.put_nowait, {"type": "http.request", "body": b"x", "more_body": n < 3}
+            )
+            for n in range(4)
+        ]
+        sent = Sent()
+        scope = {"type": "http", "method": "POST", "path": "/v1/complete", "headers": []}
+        await around(sized(echo, body_s=body_s))(scope, pieces.get, sent)
+        assert sent.status == status
+        assert status != 200 or sent.body == b"xxxx"
+        for timer in due:
+            timer.cancel()
+
+
 async def test_who_waits_for_the_caller_to_leave_may_wait_longer_than_a_body() -> None:
     """As streams do."""
     told: list[str] = []

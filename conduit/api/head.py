@@ -1,0 +1,90 @@
+"""What comes before there is a request: its head, and all else that is no body, within a size and a time.
+
+uvicorn keeps any amount of it, for as long as it takes, before the application hears of a request. `conduit serve`
+listens with this; others are told to:
+
+    uvicorn conduit.api.app:app --http conduit.api.head:BoundedHead
+"""
+
+from asyncio import TimerHandle, Transport
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_AROUND = 65_536
+"""Bytes of a request that are no body, over what came in one piece with its beginning."""
+SPARED_BY_A_BYTE = 8
+"""A byte of body in a chunk of its own has five around it."""
+TOO_MUCH = b"431 Request Header Fields Too Large"
+TOO_SLOW = b"408 Request Timeout"
+
+
+class BoundedHead(HttpToolsProtocol):
+    """Ends a connection whose caller begins a request and does not bring its head within `head_s` seconds, or brings no
+    request at all, or is answered and still not done; while the application runs, its deadline holds (SizeLimit). Ends
+    one too that brings more around a body than anybody needs.
+
+    Fields after a body are dropped: whoever checked the headers has not seen them.
+    """
+
+    head_s = 20.0
+    _in_head = False
+    _spare = MOST_AROUND
+    _due: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        self._await_more()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._spare -= len(data)
+        super().data_received(data)
+        if self._spare < 0:
+            self._end(TOO_MUCH)
+        elif self._answering and not self._in_head:
+            self._stop_waiting()
+        elif self._due is None:
+            self._await_more()
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._spare = True, MOST_AROUND
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._spare += len(body) * (1 + SPARED_BY_A_BYTE)
+        super().on_body(body)
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _await_more(self) -> None:
+        self._due = self.loop.call_later(self.head_s, self._too_slow)
+
+    def _stop_waiting(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    def _too_slow(self) -> None:
+        if self._answering:  # an earlier request of this connection
+            self._await_more()
+        else:
+            self._end(TOO_SLOW if self._in_head else b"")
+
+    def _end(self, status: bytes) -> None:
+        """With an answer, if that can stand alone."""
+        if status and not self._answering and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()
