@@ -7,21 +7,28 @@ send traces and metrics to a collector in another process. Of the last three the
 answers 503. Requests are ASGI calls without sockets, over a scripted provider and a ledger in memory: what is compared
 is small, and system calls are not. Access lines are not written (their level is error).
 
-First each request's CPU, one to each gateway in turn, in an order that changes; what exports take is measured apart and
-shared among the requests. Differences are of two requests that stood next to each other. Then the time of each request
-while exports run beside it.
+First each request's CPU, one to each gateway in turn, in an order that is drawn anew each time; what exports take is
+measured apart and shared among the requests. Differences are of two requests of one turn. `route` is what the machine
+is worth just then: a bare Starlette route that reads the same body. Then the time of each request while exports run
+beside it.
 """
 
 import argparse
 import asyncio
 import gc
+import random
 import statistics
 import tempfile
 import time
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from benchmarks.overhead import PROMPT, free_port, server
 from conduit.api.app import create_app
@@ -29,6 +36,7 @@ from conduit.assemble import put_together
 from conduit.core.catalogue import Catalogue, Model, Price
 from conduit.core.config import Settings, make_settings
 from conduit.core.system import SystemClock
+from conduit.observability.exporter import Exporter
 from conduit.observability.instruments import TracedProvider, traced_store
 from conduit.observability.logs import setup_logs
 from conduit.observability.setup import Telemetry
@@ -54,10 +62,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "silent": ON,
     "refusing": ON,
 }
-COSTS = ("none", "counts", "10 %", "100 %")
+COSTS = ("route", "none", "counts", "10 %", "100 %")
 EXPORT_EVERY = 200
 """Requests; half a second of them at 400 a second."""
-SCOPE = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"", "root_path": ""}
+PATH = "/v1/chat/completions"
+SCOPE = {"type": "http", "method": "POST", "path": PATH, "query_string": b"", "root_path": ""}
 HEADERS = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
 
 
@@ -76,6 +85,11 @@ async def collect(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def answer(request: Request) -> Response:
+    await request.body()
+    return Response(b"{}", media_type="application/json")
+
+
 async def gateway(settings: Settings, stack: AsyncExitStack, *, heard: bool) -> Any:
     """The application, started; its telemetry with nobody listening unless it is to be `heard`."""
     app = create_app(settings, {})
@@ -92,6 +106,8 @@ async def gateway(settings: Settings, stack: AsyncExitStack, *, heard: bool) -> 
     conduit = put_together(settings, fleet, stores, clock=SystemClock(), listener=telemetry, tracer=tracer)
     app.state.conduit = conduit
     await conduit.start()
+    for task in conduit._background:  # noqa: SLF001  the follower's learning would be counted as somebody's export
+        task.cancel()
     stack.push_async_callback(conduit.stop)
     return app
 
@@ -112,7 +128,7 @@ async def ask(app: Any) -> None:
 
 
 async def gateways(stack: AsyncExitStack, collector: int) -> dict[str, Any]:
-    apps = {}
+    apps: dict[str, Any] = {"route": Starlette(routes=[Route(PATH, answer, methods=["POST"])])}
     for name, more in VARIANTS.items():
         port, path = (9, "") if name == "away" else (collector, f"/{name}" if name in {"silent", "refusing"} else "")
         endpoint = f"http://127.0.0.1:{port}{path}"
@@ -124,24 +140,53 @@ async def gateways(stack: AsyncExitStack, collector: int) -> dict[str, Any]:
     return apps
 
 
-async def costs(apps: dict[str, Any], requests: int) -> dict[str, list[float]]:
-    """Microseconds of CPU of each request, its share of the exports included."""
-    found: dict[str, list[float]] = {name: [] for name in COSTS}
-    exports = dict.fromkeys(COSTS, 0.0)
+@dataclass(slots=True)
+class Cost:
+    """Microseconds of CPU: of each request, and what exports took, shared among them."""
+
+    each: list[float] = field(default_factory=list)
+    sampled: list[bool] = field(default_factory=list)
+    exports: float = 0.0
+
+    def above(self, other: "Cost", q: float) -> float:
+        """The quantile `q` of what a request took more; those that were sampled and the others by their share, for a
+        quantile of all would not see the few."""
+        pairs = list(zip(self.each, other.each, self.sampled, strict=True))
+        kinds = [[one - it for one, it, sampled in pairs if sampled is kind] for kind in (True, False)]
+        return self.exports + sum(quantile(kind, q) * len(kind) / len(pairs) for kind in kinds if kind)
+
+
+def quantile(values: list[float], q: float) -> float:
+    return sorted(values)[int(q * (len(values) - 1))]
+
+
+async def costs(apps: dict[str, Any], requests: int) -> dict[str, Cost]:
+    found = {name: Cost() for name in COSTS}
+    draw, names = random.Random(1), list(COSTS)
     for i in range(requests):
-        for name in sorted(COSTS, key=lambda n: (COSTS.index(n) * 3 + i) % len(COSTS)):
+        for name in draw.sample(names, len(names)):
+            exporter, cost = exporter_of(apps[name]), found[name]
+            waited = 0 if exporter is None else exporter.waiting
             started = time.process_time_ns()
             await ask(apps[name])
-            found[name].append((time.process_time_ns() - started) / 1e3)
+            await asyncio.sleep(0)  # what it has left to be called back, or the next would pay for it
+            await asyncio.sleep(0)
+            cost.each.append((time.process_time_ns() - started) / 1e3)
+            cost.sampled.append(exporter is not None and exporter.waiting > waited)
         if i % EXPORT_EVERY == 0 or i == requests - 1:
             for name in COSTS:
-                exports[name] += await _exported(apps[name])
-    return {name: [cpu + exports[name] / requests for cpu in found[name]] for name in COSTS}
+                found[name].exports += await _exported(apps[name]) / requests
+    return found
+
+
+def exporter_of(app: Any) -> Exporter | None:
+    telemetry: Telemetry | None = getattr(app.state, "telemetry", None)
+    return None if telemetry is None else telemetry._exporter  # noqa: SLF001
 
 
 async def _exported(app: Any) -> float:
     """Microseconds of CPU of sending all that waits."""
-    exporter = app.state.telemetry._exporter  # noqa: SLF001
+    exporter = exporter_of(app)
     started = time.process_time_ns()
     if exporter is not None:
         await exporter.send_spans()
@@ -163,16 +208,15 @@ async def times(apps: dict[str, Any], requests: int) -> dict[str, list[float]]:
 async def run(requests: int, collector: int) -> None:
     async with AsyncExitStack() as stack:
         apps = await gateways(stack, collector)
-        for app in apps.values():
-            if app.state.telemetry._exporter is not None:  # noqa: SLF001
-                await app.state.telemetry._exporter.pause()  # noqa: SLF001
+        exporters = [each for each in map(exporter_of, apps.values()) if each is not None]
+        for exporter in exporters:
+            await exporter.pause()
         gc.collect()
         gc.freeze()
         report_costs(await costs(apps, requests))
-        for app in apps.values():
-            if app.state.telemetry._exporter is not None:  # noqa: SLF001
-                app.state.telemetry._exporter.start()  # noqa: SLF001
-        report_times(await times(apps, requests))
+        for exporter in exporters:
+            exporter.start()
+        report_times(await times({name: app for name, app in apps.items() if name != "route"}, requests))
 
 
 def main() -> None:
@@ -185,14 +229,15 @@ def main() -> None:
         asyncio.run(run(args.requests, collector))
 
 
-def report_costs(found: dict[str, list[float]]) -> None:
-    """Medians, and the quartiles of paired differences."""
-    print(f"{'':<9}{'CPU us a request':>17}{'above none (quartiles)':>26}{'ratio':>8}")
-    for name, cpu in found.items():
-        above = [one - other for one, other in zip(cpu, found["none"], strict=True)]
-        low, middle, high = statistics.quantiles(above, n=4)
-        ratio = statistics.median(one / other for one, other in zip(cpu, found["none"], strict=True))
-        print(f"{name:<9}{statistics.median(cpu):>17.0f}{f'{middle:.0f} ({low:.0f} to {high:.0f})':>26}{ratio:>8.3f}")
+def report_costs(found: dict[str, Cost]) -> None:
+    """Medians, the quartiles of paired differences, and how they are to a bare route of the same turns."""
+    route, none = statistics.median(found.pop("route").each), found["none"]
+    print(f"a bare route: {route:.0f} us of CPU")
+    print(f"{'':<9}{'CPU us a request':>17}{'above none (quartiles)':>26}{'of it exports':>15}{'above, in routes':>18}")
+    for name, cost in found.items():
+        low, middle, high = (cost.above(none, q) for q in (0.25, 0.5, 0.75))
+        cpu, spread = statistics.median(cost.each) + cost.exports, f"{middle:.0f} ({low:.0f} to {high:.0f})"
+        print(f"{name:<9}{cpu:>17.0f}{spread:>26}{cost.exports:>15.0f}{middle / route:>18.2f}")
 
 
 def report_times(found: dict[str, list[float]]) -> None:

@@ -100,16 +100,16 @@ class CountingListener:
 
     def _decided(self, event: Decided) -> None:
         decision, samples = event.decision, self._samples
-        routed = "true" if decision.routed else "false"
-        model = self._label(decision.model, decision.domain, priced=decision.chosen.cost_usd is not None)
+        routed, chosen = "true" if decision.routed else "false", decision.chosen
+        model = self._label(decision.model, decision.domain, priced=chosen.cost_usd is not None)
         samples.add(m.DECISIONS, (model, decision.domain, routed))
         if not decision.routed:
             return
         samples.put(m.PRICE, (), decision.shadow_price)
         samples.observe(m.CONFIDENCE, (decision.model,), decision.propensity)
         best = decision.candidates[0]
-        samples.observe(m.REGRET, (), best.utility - decision.chosen.utility)
-        if best.model != decision.model:
+        samples.observe(m.REGRET, (), best.utility - chosen.utility)
+        if best is not chosen:
             samples.add(m.EXPLORED)
         for model in decision.removed:
             samples.add(m.REMOVED, (model,))

@@ -88,7 +88,7 @@ class Exporter:
 
     def take(self, span: Span) -> None:
         """Never waits. Written later, many at once: that takes a quarter of the time."""
-        if self.waiting < WAITING:
+        if len(self._spans) + len(self._ended) < WAITING:
             self._ended.append(span)
         else:
             self._drop(SPANS)
