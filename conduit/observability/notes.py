@@ -35,7 +35,7 @@ def _settled(note: dict[str, object], event: Settled) -> None:
     note |= {
         "model": outcome.model,
         "outcome": str(outcome.status),
-        "cost_usd": outcome.cost_usd,
+        "cost_usd": None if outcome.cost_usd is None else round(outcome.cost_usd, 9),
         "input_tokens": outcome.input_tokens,
         "output_tokens": outcome.output_tokens,
         "upstream_ms": round(outcome.latency_s * 1e3, 2),
