@@ -1,17 +1,20 @@
 """What gateways need goes away under load, and comes back: answers go on, nothing is lost, feedback is kept or refused.
 
-    python -m benchmarks.outage postgresql|redis|network [--seconds 30]
+    python -m benchmarks.outage postgresql|redis|network|redis-network|provider-network [--seconds 30]
 
 `postgresql` and `redis` kill the server of two gateways for so long; `network` puts a proxy before PostgreSQL that
-stalls, delays, resets, and resets in mid-commit, before and after it was delivered.
+stalls, delays, resets, and resets in mid-commit, before and after it was delivered; the other two put one before Redis,
+and before one of two providers, that stalls, delays, and resets in the midst of answers.
 """
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, sleep
 
@@ -20,48 +23,105 @@ from benchmarks.witness import CLOSE, Witness
 from tests.support.fault_proxy import FaultProxy
 from tests.support.gateway import GatewayProcess, until
 from tests.support.postgres import Postgres, PostgresServer
+from tests.support.upstream import FakeUpstream
 from tests.support.valkey import ValkeyServer
 
-ENV = {"SANDBOX_TIME_SCALE": "0", "FOLLOW_INTERVAL_S": "0.05", "LOG_LEVEL": "error"}
-ENV |= {"FEEDBACK_WEIGHT_PER_HOUR": "1000000000", "API_RATE_LIMIT": "1000000"}
+ENV = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
+ENV |= {"SANDBOX_TIME_SCALE": "0", "FOLLOW_INTERVAL_S": "0.05", "LOG_LEVEL": "error"}
+ENV |= {"FEEDBACK_WEIGHT_PER_HOUR": "1000000000", "API_RATE_LIMIT": "1000000", "UPSTREAM_TIMEOUT_S": "2"}
 CALM_S = 4.0
 
 
-def postgresql(server: PostgresServer, _valkey: ValkeyServer, _proxy: FaultProxy, seconds: float) -> Iterator[str]:
-    server.kill()
+@dataclass(frozen=True)
+class World:
+    """What the gateways need, and the proxies between."""
+
+    server: PostgresServer
+    valkey: ValkeyServer
+    database_link: FaultProxy
+    redis_link: FaultProxy
+    provider_link: FaultProxy
+
+
+def postgresql(world: World, seconds: float) -> Iterator[str]:
+    world.server.kill()
     yield f"PostgreSQL killed for {seconds:g} s"
     sleep(seconds)
-    server.start()
+    world.server.start()
 
 
-def redis(_server: PostgresServer, valkey: ValkeyServer, _proxy: FaultProxy, seconds: float) -> Iterator[str]:
-    valkey.kill()
+def redis(world: World, seconds: float) -> Iterator[str]:
+    world.valkey.kill()
     yield f"Valkey killed for {seconds:g} s"
     sleep(seconds)
-    valkey.start()
+    world.valkey.start()
 
 
-def network(_server: PostgresServer, _valkey: ValkeyServer, proxy: FaultProxy, seconds: float) -> Iterator[str]:
-    each_s = seconds / 5.0
-    yield f"stalled, 50 ms late, reset, reset before and after a commit, {each_s:g} s each"
+def network(world: World, seconds: float) -> Iterator[str]:
+    each_s, proxy = seconds / 5.0, world.database_link
+    yield f"PostgreSQL stalled, 50 ms late, reset, reset before and after a commit, {each_s:g} s each"
+    _stalled_and_late(proxy, each_s, 0.05)
+    _again_and_again(proxy.cut, each_s)
+    _again_and_again(lambda: proxy.cut_at(b"COMMIT", delivered=False), each_s)
+    _again_and_again(lambda: proxy.cut_at(b"COMMIT", delivered=True), each_s)
+
+
+def redis_network(world: World, seconds: float) -> Iterator[str]:
+    yield from _link("Valkey", world.redis_link, seconds)
+
+
+def provider_network(world: World, seconds: float) -> Iterator[str]:
+    yield from _link("one provider of two", world.provider_link, seconds)
+
+
+def _link(name: str, proxy: FaultProxy, seconds: float) -> Iterator[str]:
+    each_s = seconds / 4.0
+    yield f"{name} stalled, 30 ms late, reset while late, reset, {each_s:g} s each"
+    _stalled_and_late(proxy, each_s, 0.03)
+    proxy.latency_s = 0.03
+    _again_and_again(proxy.cut, each_s)
+    proxy.latency_s = 0.0
+    _again_and_again(proxy.cut, each_s)
+
+
+def _stalled_and_late(proxy: FaultProxy, each_s: float, latency_s: float) -> None:
     proxy.stall()
     sleep(each_s)
     proxy.flow()
-    proxy.latency_s = 0.05
+    proxy.latency_s = latency_s
     sleep(each_s)
     proxy.latency_s = 0.0
-    for fault in (proxy.cut, lambda: proxy.cut_at(b"COMMIT", delivered=False), lambda: _after(proxy)):
-        for _ in range(int(each_s / 0.25)):
-            fault()
-            sleep(0.25)
 
 
-def _after(proxy: FaultProxy) -> None:
-    proxy.cut_at(b"COMMIT", delivered=True)
+def _again_and_again(fault: Callable[[], None], seconds: float) -> None:
+    for _ in range(int(seconds / 0.25)):
+        fault()
+        sleep(0.25)
 
 
-Fault = Callable[[PostgresServer, ValkeyServer, FaultProxy, float], Iterator[str]]
-FAULTS: dict[str, Fault] = {"postgresql": postgresql, "redis": redis, "network": network}
+Fault = Callable[[World, float], Iterator[str]]
+FAULTS: dict[str, Fault] = {
+    "postgresql": postgresql,
+    "redis": redis,
+    "network": network,
+    "redis-network": redis_network,
+    "provider-network": provider_network,
+}
+PROVIDERS = """
+[providers.far]
+base_url = "{far}"
+
+[providers.near]
+base_url = "{near}"
+"""
+MODEL = """
+[[models]]
+name = "{name}"
+provider = "{name}"
+input_usd_per_mtok = 1.0
+output_usd_per_mtok = 1.0
+"""
+"""Two that cost the same, so that both are asked."""
 
 
 def drained(process: GatewayProcess) -> bool:
@@ -73,16 +133,28 @@ async def run(fault: Fault, seconds: float) -> bool:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="outage")))
         server, valkey = stack.enter_context(PostgresServer(fsync=True)), stack.enter_context(ValkeyServer())
+        upstream = stack.enter_context(FakeUpstream(remembers=False))
         Postgres(server.url).execute("CREATE DATABASE conduit")
         url = server.url.replace("/postgres", "/conduit")
-        proxy = stack.enter_context(FaultProxy.before(url))
-        env = {**ENV, "DATABASE_URL": proxy.through(url), "REDIS_URL": valkey.url}
-        processes = [stack.enter_context(GatewayProcess(folder / name, env=env)) for name in ("one", "two")]
-        witness = await Witness.open(url)
-        traffic = stack.enter_context(Traffic([process.port for process in processes], threads=4))
+        links = [stack.enter_context(FaultProxy.before(each)) for each in (url, valkey.url, upstream.base_url)]
+        world = World(server, valkey, *links)
+        env = {**ENV, "DATABASE_URL": links[0].through(url), "REDIS_URL": links[1].through(valkey.url)}
+        config = ""
+        if fault is provider_network:
+            config = PROVIDERS.format(far=links[2].through(upstream.base_url), near=upstream.base_url)
+            config += "".join(MODEL.format(name=name) for name in ("far", "near"))
+        names = ("one", "two")
+        processes = [stack.enter_context(GatewayProcess(folder / name, config=config, env=env)) for name in names]
+        return await judged(fault, world, seconds, url, processes)
+
+
+async def judged(fault: Fault, world: World, seconds: float, url: str, processes: list[GatewayProcess]) -> bool:
+    ports = [process.port for process in processes]
+    witness = await Witness.open(url)
+    with Traffic(ports, threads=4) as traffic:
         sleep(CALM_S)  # noqa: ASYNC251 - nothing else runs here
         begun_s = perf_counter()
-        (what,) = fault(server, valkey, proxy, seconds)
+        (what,) = fault(world, seconds)
         back_s = perf_counter()
         until(lambda: all(map(drained, processes)), 120)
         late_s = perf_counter() - back_s
@@ -90,10 +162,11 @@ async def run(fault: Fault, seconds: float) -> bool:
         traffic.pause()
         missing, lost = await witness.missing(traffic.heard)
         wrong = missing, lost, await witness.doubled(), await witness.untaught()
-        apart = await witness.disagreement([process.port for process in processes], 1)
+        # The witness knows the models of the sandbox only.
+        apart = 0.0 if fault is provider_network else await witness.disagreement(ports, 1)
         report(what, traffic.heard, wrong, late_s=late_s, since_s=begun_s, apart=apart)
         await witness.close()
-        return not any(wrong) and apart <= CLOSE and not _refused(traffic.heard, "completion")
+    return not any(wrong) and apart <= CLOSE and not _refused(traffic.heard, "completion")
 
 
 def _refused(heard: Heard, what: str) -> int:
@@ -107,7 +180,7 @@ def report(
     slow = sorted(took for at, took in heard.latencies_s if at >= since_s)
     print(
         f"{what}: {len(heard.answers)} answers, of completions {_refused(heard, 'completion')} refused and "
-        f"{sum(heard.broken.values())} broken off; said to be degraded: {dict(heard.degraded)}; "
+        f"{dict(heard.broken) or 'none'} broken off; said to be degraded: {dict(heard.degraded)}; "
         f"{len(heard.feedback)} feedbacks acknowledged, {_refused(heard, 'feedback')} refused; "
         f"answers since then: median {slow[len(slow) // 2] * 1e3:.0f} ms, slowest {slow[-1]:.2f} s; "
         f"all written {late_s:.1f} s after its end; "

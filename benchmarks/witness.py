@@ -61,11 +61,12 @@ class Witness:
         return len(set(answers) - found), lost
 
     async def doubled(self) -> int:
-        """Decisions of which anything was taught twice, and outcomes that taught nothing."""
+        """Decisions of which anything was taught twice of one model."""
         o = observations.c
         twice = 0
         for signal in (o.output_tokens, o.quality):
-            found = select(o.decision_id).where(signal.is_not(None)).group_by(o.decision_id).having(func.count() > 1)
+            found = select(o.decision_id).where(signal.is_not(None)).group_by(o.decision_id, o.model)
+            found = found.having(func.count() > 1)
             twice += len(await self._rows(found))
         return twice
 

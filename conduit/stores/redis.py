@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
@@ -105,9 +106,10 @@ class Exchange:
     async def _ask(self, asked: list[tuple[Sequence[Any], asyncio.Future[Any]]]) -> None:
         try:
             replies = await _in_time(self._replies([question for question, _ in asked]), self._patience_s)
-        except (RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  whoever asked must hear of it; uvloop's closed sockets raise RuntimeError
             replies = [error] * len(asked)
-            await self._redis.connection_pool.disconnect()  # what was asked may still be answered there
+            with suppress(Exception):
+                await self._redis.connection_pool.disconnect()  # what was asked may still be answered there
         for (_, answer), reply in zip(asked, replies, strict=True):
             if answer.done():
                 continue  # whoever asked has given up

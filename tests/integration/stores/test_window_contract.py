@@ -3,10 +3,12 @@
 import asyncio
 import multiprocessing
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 import pytest
+import uvloop
 from hiredis import Reader
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,9 +18,10 @@ from conduit.core.errors import ConfigurationError, WindowUnavailable
 from conduit.core.keys import Limits
 from conduit.core.protocols import Window
 from conduit.core.system import SystemClock, TimeOrderedIds
-from conduit.stores.redis import RedisWindow, connect, packed
+from conduit.stores.redis import Exchange, RedisWindow, connect, packed
 from conduit.stores.window import MemoryWindow
 from conduit.testing import StillClock
+from tests.support.fault_proxy import FaultProxy
 from tests.support.valkey import ValkeyServer, redis_url, valkey
 
 __all__ = ["redis_url", "valkey"]
@@ -232,3 +235,21 @@ def test_a_wrong_address_is_named_without_being_repeated() -> None:
     with pytest.raises(ConfigurationError, match="REDIS_URL") as raised:
         connect("http://user:marked-secret@host")
     assert "marked-secret" not in str(raised.value)
+
+
+def test_who_asks_over_a_connection_that_was_reset_is_not_kept_waiting(redis_url: str) -> None:
+    """On uvloop, as in production: there the write itself fails, and with no OSError."""
+
+    async def asked(proxy: FaultProxy) -> None:
+        exchange = Exchange(connect(proxy.through(redis_url)), patience_s=PATIENT_S)
+        await exchange.open()
+        for _ in range(5):
+            await asyncio.to_thread(proxy.cut)
+            with suppress(WindowUnavailable):
+                async with asyncio.timeout(PATIENT_S):
+                    await exchange.ask("PING")
+            assert await exchange.ask("PING") == b"PONG"
+        await exchange.close()
+
+    with FaultProxy.before(redis_url) as proxy, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asked(proxy))
