@@ -60,7 +60,7 @@ async def test_in_memory_who_was_not_asked_for_the_longest_goes_first() -> None:
 
 
 async def test_a_server_that_is_away_or_silent_is_said_in_our_words(valkey: ValkeyServer) -> None:
-    cache = RedisCache(connect(valkey.url), patience_s=0.05)
+    cache = RedisCache(connect(valkey.url), patience_s=0.5)
     await cache.put("a", b"1", ttl_s=60.0)
     valkey.freeze()
     with pytest.raises(CacheUnavailable):
