@@ -1,5 +1,6 @@
 """Who tries keys that are wrong must wait: a throttle by address, in front of the door."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import sha256
@@ -41,6 +42,8 @@ class FailedAuthThrottle:
         self.limit, self.ids = limit, ids
         self._good: OrderedDict[Who, None] = OrderedDict()
         """Who came last is last."""
+        self.judging: dict[Who, asyncio.Event] = {}
+        """Who is judged just now, and set when that is over."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         who = self._who(scope)
@@ -70,21 +73,29 @@ class FailedAuthThrottle:
 
 class Attempt:
     """What the door does while it judges. A failure is set aside before it is known to be one, so that of many at once
-    no more are judged than may fail."""
+    no more are judged than may fail. Those who send the same at the same time wait for the first: many requests with
+    one good key are no failures, though nobody has seen it yet."""
 
     def __init__(self, throttle: FailedAuthThrottle, limiter: Limiter, who: Who) -> None:
         self._throttle, self._limiter, self._who = throttle, limiter, who
         self._visit = ""
         """Empty: nothing is set aside."""
+        self._verdict: asyncio.Event | None = None
+        """None: somebody else is the first."""
 
     async def __aenter__(self) -> None:
         """Raises LimitReached, and WindowUnavailable where limits fail closed."""
+        if (first := self._throttle.judging.get(self._who)) is not None:
+            await first.wait()
         if self._throttle.knows(self._who):
             return
-        entry = await self._hold()
-        if entry.admission.refused:
-            self._visit = ""
-            raise LimitReached(_refusal(entry))
+        if first is None:
+            self._verdict = self._throttle.judging[self._who] = asyncio.Event()
+        try:
+            await self._set_aside()
+        except BaseException:  # a caller who left included: others wait for the verdict
+            self._end()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -93,12 +104,25 @@ class Attempt:
         failed = kind is not None and issubclass(kind, Unauthenticated)
         if kind is None:
             self._throttle.remember(self._who)
-        elif failed:
+        self._end()
+        if failed:
             self._throttle.forget(self._who)
             if not self._visit:  # it was good before
                 await self._hold()
         if self._visit:
             await self._limiter.leave(self._caller, self._visit, int(failed))
+
+    async def _set_aside(self) -> None:
+        """Raises LimitReached."""
+        entry = await self._hold()
+        if entry.admission.refused:
+            self._visit = ""
+            raise LimitReached(_refusal(entry))
+
+    def _end(self) -> None:
+        if self._verdict is not None:
+            del self._throttle.judging[self._who]
+            self._verdict.set()
 
     async def _hold(self) -> Entry:
         self._visit = self._throttle.ids.new("try")

@@ -77,7 +77,7 @@ class Conduit:
             await self.cashier.open()
         loops = [
             each.run()
-            for each in (self.follower, self.once, self.retries, self.cashier, self.vitals)
+            for each in (self.follower, self.once, self.limiter, self.retries, self.cashier, self.vitals)
             if each is not None
         ]
         self._background = tuple(map(asyncio.create_task, loops))

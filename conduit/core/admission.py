@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from conduit.core.keys import Limits
 
 WINDOW_S = 60.0
-LEASE_S = 3600.0
-"""After so long a request that nobody saw end, because its process died, no longer counts as running."""
+LEASE_S = 60.0
+"""After so long a request of a process that died no longer counts as running; of one that lives it is said anew."""
 
 
 @dataclass(frozen=True, slots=True)

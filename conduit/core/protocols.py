@@ -1,7 +1,7 @@
 """Every seam on two pages: what the gateway needs of the outside world, and nothing of how it is done. What is kept
 lies in storage.py, all else here."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -119,6 +119,10 @@ class Window(Protocol):
     async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Admission:
         """Sets aside `tokens`, if they fit under the `limit` with all that was taken and set aside within the window;
         else refuses, without a trace. They count until the request leaves, and no longer than the window."""
+        ...
+
+    async def renew(self, caller: str, visits: Collection[str]) -> None:
+        """These requests of the caller have not ended: where it matters how many run, they still do."""
         ...
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:

@@ -10,10 +10,12 @@ from conduit.core.errors import BudgetExceeded, LedgerUnavailable
 from conduit.core.events import Capped, Degraded
 from conduit.core.protocols import Clock, Ids, Listener
 from conduit.core.storage import ROUNDING, Holds
-from conduit.gateway.exchange import Ask
+from conduit.gateway.exchange import Ask, counted
 from conduit.gateway.paces import Paces, Together
 
 LIMITS = ("max_completion_tokens", "max_tokens")
+WEIGHED = (*LIMITS, "n")
+"""What a worst case is made of."""
 NEWER = frozenset({"openai", "azure"})
 """Providers whose reasoning models take only the first of LIMITS; all others know the second."""
 LONGEST_S = 3600.0
@@ -117,11 +119,12 @@ class Cashier:
         return model.cost_usd(size, ask.choices * self._most_tokens(ask) if ask.answers else 0)
 
     def limited(self, ask: Ask, model: Model) -> Mapping[str, object]:
-        """The body, with the limit on which the worst case stands where the caller gave none."""
-        if _said(ask):
-            return ask.body
-        body = {name: value for name, value in ask.body.items() if name not in LIMITS}
-        return {**body, LIMITS[model.provider not in NEWER]: self._terms.output_tokens}
+        """The body, with the limit on which the worst case stands where the caller gave none, and without numbers that
+        are none: a provider may read "9" as 9."""
+        body = {name: value for name, value in ask.body.items() if name not in WEIGHED or counted(value)}
+        if not _said(ask):
+            return {**body, LIMITS[model.provider not in NEWER]: self._terms.output_tokens}
+        return ask.body if len(body) == len(ask.body) else body
 
     def _most_tokens(self, ask: Ask) -> int:
         return max(_said(ask), default=self._terms.output_tokens)
@@ -207,5 +210,4 @@ def make_cashier(holds: Holds, terms: Terms, *, clock: Clock, ids: Ids, listener
 
 def _said(ask: Ask) -> list[int]:
     """The limits on output tokens that the caller gave."""
-    given = [ask.body.get(name) for name in LIMITS]
-    return [limit for limit in given if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0]
+    return [limit for name in LIMITS if (limit := counted(ask.body.get(name)))]

@@ -13,8 +13,12 @@ from conduit.core.query import Query, estimate_tokens
 from conduit.core.storage import Place
 from conduit.gateway.meter import Meter
 
-MOST_CHOICES = 128
-"""More than any provider gives."""
+
+def counted(value: object) -> int | None:
+    """A whole number above zero, one that is written as 3.0 too; None of all else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 1 or value % 1:
+        return None
+    return int(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,7 @@ class Ask:
     @property
     def choices(self) -> int:
         """How many answers are asked for."""
-        n = self.body.get("n")
-        return n if isinstance(n, int) and 1 <= n <= MOST_CHOICES else 1
+        return counted(self.body.get("n")) or 1
 
     def tokens(self, *, unsaid: int) -> int:
         """In and out, roughly: `unsaid` for each answer whose limit the caller does not say. Images weigh what their

@@ -1,9 +1,11 @@
 """Limits go on when what is shared does not answer: then each process counts for itself, and says so."""
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from conduit.core.admission import Admission
+from conduit.core.admission import LEASE_S, Admission
 from conduit.core.errors import WindowUnavailable
 from conduit.core.events import Degraded
 from conduit.core.keys import Limits
@@ -35,6 +37,8 @@ class Limiter:
         self.fails_closed = fails_closed
         self._resting_until_s: float | None = None
         """None: it answered last time."""
+        self._inside: dict[str, set[str]] = defaultdict(set)
+        """Caller -> its visits that run, where it matters how many do."""
 
     async def open(self) -> None:
         """Never raises: a start does not depend on what is shared."""
@@ -50,6 +54,8 @@ class Limiter:
         entry = await self._first(lambda window: window.enter(caller, visit, limits))
         if self._shared is not None and not entry.degraded and entry.admission.refused in {"", "requests"}:
             self._local.heard(caller, entry.admission.current)
+        if limits.concurrent is not None and not entry.admission.refused:
+            self._inside[caller].add(visit)
         return entry
 
     async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Entry:
@@ -76,6 +82,10 @@ class Limiter:
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
         """Never raises: the answer is out, and a lease that is not given back runs out."""
+        if caller in self._inside:
+            self._inside[caller].discard(visit)
+            if not self._inside[caller]:
+                del self._inside[caller]
         await self._local.leave(caller, visit, tokens)
         if self._shared is None or self._resting_until_s is not None:
             return
@@ -83,6 +93,24 @@ class Limiter:
             await self._shared.leave(caller, visit, tokens)
         except WindowUnavailable as error:
             self._rest(error)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(LEASE_S / 3.0)
+            await self.renew()
+
+    async def renew(self) -> None:
+        """What runs goes on to count as running. Never raises: what is not renewed in time is let go early."""
+        for caller in list(self._inside):
+            visits = tuple(self._inside.get(caller, ()))
+            await self._local.renew(caller, visits)
+            if self._shared is None or self._resting_until_s is not None or not visits:
+                continue
+            try:
+                await self._shared.renew(caller, visits)
+            except WindowUnavailable as error:
+                self._rest(error)
 
     async def check(self) -> None:
         """A real question to the shared window. Raises WindowUnavailable."""

@@ -1,7 +1,7 @@
 """What replicas share in Redis or Valkey: one pool, little patience, and no text of a caller's in it."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1
@@ -60,7 +60,7 @@ class Script:
         return sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-ENTER, HOLD, LEAVE = Script.named("enter.lua"), Script.named("hold.lua"), Script.named("leave.lua")
+ENTER, HOLD, RENEW, LEAVE = (Script.named(f"{name}.lua") for name in ("enter", "hold", "renew", "leave"))
 
 
 class Exchange:
@@ -71,7 +71,7 @@ class Exchange:
 
     def __init__(self, redis: Redis, *, patience_s: float = PATIENCE_S) -> None:
         self._redis, self._patience_s = redis, patience_s
-        self._digests = {script: script.digest for script in (ENTER, HOLD, LEAVE)}
+        self._digests = {script: script.digest for script in (ENTER, HOLD, RENEW, LEAVE)}
         self._waiting: list[tuple[Sequence[Any], asyncio.Future[Any]]] = []
         self._running: asyncio.Task[None] | None = None
         self._connection: Any = None
@@ -216,6 +216,9 @@ class RedisWindow:
             if at_s > now_s - self._window_ms / 1e3:
                 return
             del self._held[visit]
+
+    async def renew(self, caller: str, visits: Collection[str]) -> None:
+        await self._exchange.run(RENEW, _keys(caller)[2:], [self._lease_ms, *visits])
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
         held = self._held.pop(visit, (0, 0))

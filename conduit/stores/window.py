@@ -1,6 +1,7 @@
 """Windows of one process: what its callers did within the last minute, by a clock that never runs backwards."""
 
 from collections import OrderedDict, deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from conduit.core.admission import LEASE_S, WINDOW_S, Admission
@@ -94,6 +95,11 @@ class MemoryWindow:
             return Admission("tokens", limit, visits.used, room_at_s + self._window_s - now_s, self._clock.now_s())
         visits.held[visit] = now_s, tokens
         return Admission("", limit, visits.used, self._window_s, self._clock.now_s())
+
+    async def renew(self, caller: str, visits: Collection[str]) -> None:
+        end_s = self._clock.elapsed_s() + self._lease_s
+        inside = self._callers[caller].inside if caller in self._callers else {}
+        inside.update(dict.fromkeys(inside.keys() & visits, end_s))
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
         visits = self._callers.get(caller)

@@ -154,6 +154,22 @@ async def test_who_leaves_makes_room_and_so_does_a_lease_that_ran_out(windows: t
     await let_in(short, forgotten, limits)
 
 
+async def test_a_lease_that_is_renewed_holds_and_one_that_was_given_back_does_not_return(
+    windows: tuple[Window, Window],
+) -> None:
+    short, limits, caller, running, ended = windows[1], Limits(concurrent=2), new("caller"), new(), new()
+    for visit in (running, ended):
+        assert not (await short.enter(caller, visit, limits)).refused
+    await short.leave(caller, ended, 0)
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + 2 * SHORT_S
+    while loop.time() < until_s:
+        await short.renew(caller, [running, ended])
+    assert not (await short.enter(caller, new(), limits)).refused
+    assert (await short.enter(caller, new(), limits)).refused == "concurrent"
+    await short.renew(new("caller"), [running])
+
+
 async def test_a_visit_that_nobody_knows_may_leave(windows: tuple[Window, Window]) -> None:
     await windows[0].leave(new("caller"), new(), 0)
 

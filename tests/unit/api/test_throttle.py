@@ -175,6 +175,27 @@ async def test_of_many_at_once_no_more_are_judged_than_may_fail() -> None:
     assert await door.wrong(LIMIT, client="192.0.2.2") == [401] * LIMIT
 
 
+class SlowStore(MemoryKeyStore):
+    """Lets all others run before it answers."""
+
+    async def find(self, digest: bytes) -> KeyEntry | None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return await super().find(digest)
+
+
+async def test_many_at_once_with_a_good_key_that_nobody_has_seen_are_let_in_and_with_a_wrong_one_judged_as_ever() -> (
+    None
+):
+    store = SlowStore()
+    await store.create(entry())
+    door = Door(store=store)
+    replies = await asyncio.gather(*(call(door.app, "/v1/models", bearer(secret())) for _ in range(20 * LIMIT)))
+    assert {reply.status for reply in replies} == {200}
+    replies = await asyncio.gather(*(call(door.app, "/v1/models", bearer(secret(2))) for _ in range(20 * LIMIT)))
+    assert sorted(reply.status for reply in replies) == [401] * LIMIT + [429] * (19 * LIMIT)
+
+
 async def test_failures_count_over_all_processes_and_in_each_while_that_cannot_be() -> None:
     """And the refusal says so."""
     clock = StillClock(1000.0)

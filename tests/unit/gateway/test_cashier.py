@@ -57,6 +57,18 @@ def test_the_worst_case_is_every_byte_and_every_token_that_may_come() -> None:
     assert made.worst_usd(SAID, Model("unpriced", "p")) is None
 
 
+def test_many_answers_are_as_many_as_they_say_and_what_is_no_number_is_not_sent() -> None:
+    made = cashier(MemoryHolds(), [])
+    body = {"messages": [], "max_tokens": 2.0, "n": 1000}
+    many = Ask(Query("hi", key_name="team"), body, size=10)
+    assert made.worst_usd(many, MODEL) == 10 + 1000 * 2
+    assert made.limited(many, MODEL) is body
+    for odd in ("9999", True, 0, -1, 1.5, [9], float("inf")):
+        sly = Ask(Query("hi", key_name="team"), body | {"n": odd, "max_completion_tokens": odd}, size=10)
+        assert made.worst_usd(sly, MODEL) == 10 + 2
+        assert made.limited(sly, MODEL) == {"messages": [], "max_tokens": 2.0}
+
+
 @pytest.mark.parametrize(("provider", "name"), [("p", "max_tokens"), ("openai", "max_completion_tokens")])
 def test_who_names_no_limit_gets_the_one_that_is_paid_for(provider: str, name: str) -> None:
     made = cashier(MemoryHolds(), [])

@@ -12,7 +12,7 @@ from conduit.gateway.exchange import Ask
         (Ask(Query("x" * 40), {}), 11 + 100),
         (Ask(Query("hi", max_output_tokens=7), {}, size=400), 101 + 7),
         (Ask(Query("hi", max_output_tokens=7), {"n": 3}, size=400), 101 + 21),
-        (Ask(Query("hi"), {"n": 10**9}, size=400), 101 + 100),
+        (Ask(Query("hi"), {"n": 1000.0}, size=400), 101 + 100_000),
         (Ask(Query("hi"), {"n": "3"}, size=400), 101 + 100),
         (Ask(Query("", input_tokens=9), {"n": 3}, size=400, answers=False), 101),
         (Ask(Query("hi", requirements=Requirements(frozenset({"vision"}))), {}, size=4_000_000), 1 + 100),

@@ -1,8 +1,10 @@
 """What happens to limits when those who share them do not answer."""
 
+from collections.abc import Collection
+
 import pytest
 
-from conduit.core.admission import Admission
+from conduit.core.admission import LEASE_S, Admission
 from conduit.core.errors import WindowUnavailable
 from conduit.core.events import Degraded, Event
 from conduit.core.keys import Limits
@@ -29,6 +31,10 @@ class Unsteady:
     async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Admission:
         await self._mood()
         return await self.inner.hold(caller, visit, tokens, limit)
+
+    async def renew(self, caller: str, visits: Collection[str]) -> None:
+        await self._mood()
+        await self.inner.renew(caller, visits)
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
         await self._mood()
@@ -110,6 +116,35 @@ async def test_leaving_never_fails_and_gives_back_what_this_process_counted() ->
     for visit in "abc":
         assert not (await bench.limiter.enter("c", visit, limits)).admission.refused
         await bench.limiter.leave("c", visit, 5)
+
+
+@pytest.mark.parametrize("mood", ["works", "breaks"])
+async def test_what_runs_long_counts_for_as_long_as_its_process_lives(mood: str) -> None:
+    """And what has ended does not come back, nor what ran in a process that has died."""
+    bench, limits = Bench(), Limits(concurrent=2)
+    bench.shared.mood = mood
+    for visit in ("long", "short"):
+        await bench.limiter.enter("c", visit, limits)
+    for _ in range(3):
+        bench.clock.at_s += LEASE_S / 2
+        await bench.limiter.renew()
+    assert (await bench.limiter.enter("c", "third", limits)).admission.refused == "concurrent"
+    await bench.limiter.leave("c", "short", 0)
+    await bench.limiter.renew()
+    assert not (await bench.limiter.enter("c", "fourth", limits)).admission.refused
+    bench.clock.at_s += LEASE_S
+    for visit in ("fifth", "sixth"):
+        assert not (await bench.limiter.enter("c", visit, limits)).admission.refused
+
+
+async def test_leases_that_cannot_be_renewed_are_told_and_fail_nobody() -> None:
+    bench = Bench()
+    await bench.limiter.enter("c", "a", TWO)
+    bench.shared.mood = "breaks"
+    for _ in range(3):
+        await bench.limiter.renew()
+    assert len([e for e in bench.told if isinstance(e, Degraded)]) == 1
+    assert bench.shared.asked == 2
 
 
 async def test_who_had_no_room_left_has_none_when_this_process_takes_over() -> None:
