@@ -19,6 +19,17 @@ def test_the_library_needs_numpy_and_no_server() -> None:
     assert loaded_by("from conduit import Router") & set(HEAVY) == {"numpy"}
 
 
+def test_telemetry_that_is_off_loads_no_exporter() -> None:
+    off = (
+        "import asyncio; from conduit.api.app import create_app; from conduit.core.config import make_settings; "
+        "telemetry = create_app(make_settings(file={}, environ={}), {}).state.telemetry; "
+        "asyncio.run(telemetry.start()); asyncio.run(telemetry.stop())"
+    )
+    loaded = loaded_by(off)
+    assert "conduit.observability.counting" in loaded
+    assert not loaded & {"conduit.observability.exporter", "conduit.observability.otlp"}
+
+
 def test_every_public_name_is_there() -> None:
     import conduit
 
