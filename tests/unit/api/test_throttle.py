@@ -105,6 +105,17 @@ async def test_a_key_that_was_good_from_there_stays_good() -> None:
     assert (await door.right()).status == 200
 
 
+async def test_the_failure_of_a_key_that_was_good_counts() -> None:
+    store = MemoryKeyStore()
+    await store.create(entry())
+    door = Door(store=store)
+    assert (await call(door.app, "/v1/models", bearer(secret()))).status == 200
+    await store.revoke("k1", now_s=0.0)
+    door.clock.at_s += 5.0
+    assert (await call(door.app, "/v1/models", bearer(secret()))).status == 401
+    assert await door.wrong(LIMIT) == [401] * (LIMIT - 1) + [429]
+
+
 async def test_another_address_does_not_wait() -> None:
     door = Door()
     await door.wrong(LIMIT)
