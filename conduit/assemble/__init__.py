@@ -95,9 +95,11 @@ async def assemble(
 
 async def migrate(settings: Settings) -> None:
     """Bring the schema up to date. Raises LedgerUnavailable and ConfigurationError."""
-    ledger = SqlLedger(settings.database_url.get_secret_value())
-    await ledger.open()
-    await ledger.close()
+
+    async def nothing(_: SqlLedger) -> None:
+        """Opening it has migrated it."""
+
+    await with_ledger(settings.model_copy(update={"database_migrate": True}), nothing)
 
 
 async def with_ledger(settings: Settings, work: Callable[[SqlLedger], Awaitable[T]]) -> T:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import TextClause
 
 from conduit.stores.rows import Row
-from conduit.stores.tables import SCHEMA, decisions, feedback, observations, outcomes
+from conduit.stores.tables import SCHEMA, days, decisions, feedback, observations, outcomes
 
 OBSERVING = 0x636F6E64756974
 """The name of a lock: "conduit" as a number."""
@@ -28,9 +28,9 @@ _dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def insert(connection: Connection, by_table: Mapping[Table, Sequence[Row]], *, alone: bool) -> None:
-    """Observations last, under the lock, which is waited for when all others are in: two processes that took both in
-    different orders would wait for each other. `alone`: the lock is wanted even without observations."""
-    tables = tuple(table for table in (*_first, observations) if by_table.get(table))
+    """What has names first; then observations, under the lock; then days, which are added up. Two processes that took
+    these in different orders would wait for each other. `alone`: the lock is wanted even without observations."""
+    tables = tuple(table for table in (*_first, observations, days) if by_table.get(table))
     alone = alone or observations in tables
     if tables or alone:
         values: dict[str, object] = {"most_idle_ms": MOST_IDLE_MS} if alone else {}
@@ -60,13 +60,22 @@ def _parameter(column: Column[object]) -> str:
 
 @cache
 def _statement(tables: Sequence[Table], alone: bool) -> TextClause:
-    """Each of `tables` with its rows."""
+    """Each of `tables` with its rows. Who reads the count of another's rows comes after it."""
     parts = [f"{table.name}_in AS ({_insert(table)} RETURNING 1)" for table in tables if table in _first]
+    after = [f"(SELECT count(*) FROM {table.name}_in) >= 0" for table in tables if table in _first]
     if alone:
-        after = [f"(SELECT count(*) FROM {table.name}_in) >= 0" for table in tables if table in _first]
         parts.append(f"alone AS MATERIALIZED (SELECT {ALONE} WHERE {' AND '.join(after) or 'true'})")
-    last = _observe(new=decisions in tables) if observations in tables else f"SELECT {'1 FROM alone' if alone else '1'}"
+        after = ["(SELECT count(*) FROM alone) >= 0"]
+    if observations in tables:
+        parts.append(f"observations_in AS ({_observe(new=decisions in tables)})")
+    last = _add_up(after) if days in tables else f"SELECT 1 WHERE {' AND '.join(after)}"
     return text(f"WITH {', '.join(parts)} {last}")
+
+
+def _add_up(after: Sequence[str]) -> str:
+    keys = [column.name for column in days.primary_key]
+    grown = ", ".join(f"{c.name} = {days.name}.{c.name} + excluded.{c.name}" for c in days.columns if not c.primary_key)
+    return f"{_insert(days)} WHERE {' AND '.join(after)} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {grown}"
 
 
 def _insert(table: Table) -> str:

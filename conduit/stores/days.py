@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Executable, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from conduit.core.decision import Status
@@ -20,8 +21,8 @@ Key = tuple[int, str, str]
 Counts = defaultdict[Key, list[float]]
 
 
-def count(connection: Connection, written: Mapping[Table, Sequence[Row]]) -> None:
-    """After its rows are in. Last of all, for others wait for what they count too, and in one order for everybody."""
+def counted(connection: Connection, written: Mapping[Table, Sequence[Row]]) -> list[Row]:
+    """What is to be added up, in one order for everybody: others wait for what they count too."""
     counts: Counts = defaultdict(lambda: [0.0] * len(FIGURES))
     for row in written.get(decisions, ()):
         _add(counts, (_day(row), DECISIONS, ""), (1, 0, 0, 0, 0, 0))
@@ -30,24 +31,34 @@ def count(connection: Connection, written: Mapping[Table, Sequence[Row]]) -> Non
         figures = (1, cost_usd is not None, cost_usd or 0.0, row["latency_s"], 0, 0)
         _add(counts, (_day(row), str(row["status"]), str(row["model"])), figures)
     _count_ratings(connection, written.get(feedback, ()), counts)
-    values = [
+    return [
         {"day": day, "kind": kind, "model": model, **dict(zip(FIGURES, figures, strict=True))}
         for (day, kind, model), figures in sorted(counts.items())
     ]
+
+
+def add(connection: Connection, values: Sequence[Row]) -> None:
+    """After all else, for others wait until this transaction is over."""
     if values:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        statement: Any = dialect.insert(days)
-        grown = {name: days.c[name] + statement.excluded[name] for name in FIGURES}
-        connection.execute(statement.on_conflict_do_update(index_elements=["day", "kind", "model"], set_=grown), values)
+        connection.execute(_add_up(connection.dialect.name), list(values))
+
+
+@cache
+def _add_up(dialect: str) -> Executable:
+    """Made once: making it costs as much as inserting the decisions of a transaction."""
+    statement: Any = (postgresql if dialect == "postgresql" else sqlite).insert(days)
+    grown = {name: days.c[name] + statement.excluded[name] for name in FIGURES}
+    upsert: Executable = statement.on_conflict_do_update(index_elements=["day", "kind", "model"], set_=grown)
+    return upsert
 
 
 def _count_ratings(connection: Connection, given: Sequence[Row], counts: Counts) -> None:
     """A revision takes the place of the one before it, on the day of that one."""
     revised = [str(row["decision_id"]) for row in given if int(str(row["revision"])) > 1]
-    earlier: dict[tuple[object, int], Any] = {}
+    earlier: dict[tuple[object, int], Any] = {(row["decision_id"], int(str(row["revision"]))): row for row in given}
     if revised:
         found = connection.execute(select(feedback).where(feedback.c.decision_id.in_(revised))).mappings()
-        earlier = {(row["decision_id"], row["revision"]): row for row in found}
+        earlier |= {(row["decision_id"], row["revision"]): row for row in found}
     for row in given:
         _add_rating(counts, row, 1)
         before = earlier.get((row["decision_id"], int(str(row["revision"])) - 1))

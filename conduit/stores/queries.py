@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, Table, and_, func, insert, select, te
 from conduit.core.decision import Observation
 from conduit.core.errors import LedgerConflict
 from conduit.core.storage import ROUNDING, Cap, Entry, Record
-from conduit.stores import bulk, days, rows
+from conduit.stores import bulk, days, rows, tables
 from conduit.stores.tables import decisions, feedback, observations, outcomes
 
 _decision_end = len(decisions.columns)
@@ -81,18 +81,16 @@ def _write(connection: Connection, kept: Iterable[tuple[Table, rows.Row]], caps:
         by_table[table].append(row)
     # Two processes that wrote the same revisions in different orders would wait for each other.
     by_table[feedback].sort(key=lambda row: (row["decision_id"], row["revision"]))
-    _insert(connection, by_table, alone=bool(caps))
-    _hold(connection, caps)
-    days.count(connection, by_table)
-
-
-def _insert(connection: Connection, by_table: Mapping[Table, Sequence[rows.Row]], *, alone: bool) -> None:
+    counted = days.counted(connection, by_table)
     if connection.dialect.name == "postgresql":
-        bulk.insert(connection, by_table, alone=alone)
+        bulk.insert(connection, {**by_table, tables.days: counted}, alone=bool(caps))
+        _hold(connection, caps)
         return
     for table in (decisions, outcomes, feedback):
         _insert_into(connection, table, by_table[table])
     _insert_into(connection, observations, _of_decisions(connection, by_table))
+    _hold(connection, caps)
+    days.add(connection, counted)
 
 
 def find(connection: Connection, name: str, key_id: str | None) -> Record | None:
