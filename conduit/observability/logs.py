@@ -8,11 +8,13 @@ from typing import Any, Literal
 import orjson
 import structlog
 
-from conduit.core.events import Capped, Degraded, Drifted, Event, FeedbackCapped, NotJudged, SnapshotRefused
+from conduit.core.events import Capped, Degraded, Drifted, Event, FeedbackCapped, Followed, NotJudged, SnapshotRefused
 from conduit.core.protocols import Clock
 from conduit.core.system import SystemClock
 from conduit.observability.repeats import Repeats
 
+FOLLOWER = "follower"
+"""What degrades when beliefs cannot follow the ledger; what reads all the time also sees that it can read again."""
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -84,6 +86,7 @@ class LogListener:
         self._repeats = Repeats(clock or SystemClock())
         self._ears: Mapping[type, Callable[[Any], None]] = {
             Degraded: self._degraded,
+            Followed: self._followed,
             Drifted: lambda e: log.warning(
                 "drift", model=e.model, signal=e.signal, since_s=round(e.since_s, 3), shift=round(e.shift, 4)
             ),
@@ -107,6 +110,10 @@ class LogListener:
     def _degraded(self, event: Degraded) -> None:
         if times := self._repeats.times(event.what, event.why):
             self._log.warning("degraded", what=event.what, why=event.why, times=times)
+
+    def _followed(self, _event: Followed) -> None:
+        if self._repeats.over(FOLLOWER):
+            self._log.warning("recovered", what=FOLLOWER)
 
     def _not_judged(self, event: NotJudged) -> None:
         if event.times.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...

@@ -26,3 +26,10 @@ class Repeats:
             self._told.clear()
         self._told[what] = now_s, 0
         return since + 1
+
+    def over(self, first: str) -> bool:
+        """Whatever began with `first` is over: should it come again, it is new. False if there was nothing."""
+        ended = [what for what in self._told if what[0] == first]
+        for what in ended:
+            del self._told[what]
+        return bool(ended)

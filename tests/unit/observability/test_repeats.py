@@ -2,7 +2,7 @@
 
 import structlog.testing
 
-from conduit.core.events import Degraded
+from conduit.core.events import Degraded, Followed
 from conduit.observability.logs import LogListener
 from conduit.testing import StillClock
 
@@ -23,3 +23,15 @@ def test_what_goes_on_is_written_twice_a_minute_with_how_often_it_was() -> None:
         ("LedgerUnavailable", 120),
     ]
     assert {line["log_level"] for line in lines} == {"warning"}
+
+
+def test_a_database_that_is_back_is_told_once_and_the_next_outage_at_once() -> None:
+    with structlog.testing.capture_logs() as lines:
+        log = LogListener(StillClock())
+        log(Followed(1, caught_up=True))
+        for _ in range(2):
+            log(Degraded("follower", "LedgerUnavailable"))
+            log(Degraded("follower", "LedgerUnavailable"))
+            log(Followed(2, caught_up=True))
+            log(Followed(3, caught_up=True))
+    assert [line["event"] for line in lines] == ["degraded", "recovered", "degraded", "recovered"]
