@@ -17,13 +17,14 @@ from time import perf_counter, process_time
 import numpy as np
 
 from conduit.core.decision import Candidate, Decision, Outcome, Status
+from conduit.core.features import TextFeatures
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.gateway.lessons import lessons_of_outcome
 from conduit.stores.sql import SqlLedger
 from tests.support.gateway import children
 from tests.support.postgres import PostgresServer
 
-UNDER_WAY, FEATURES = 32, 75
+UNDER_WAY = 32
 TICKS = os.sysconf("SC_CLK_TCK")
 MODELS = tuple(f"provider/model-{number}" for number in range(5))
 
@@ -56,8 +57,8 @@ class Traffic:
             why="best expected utility, 0.123 above provider/model-1",
             policy="hierarchical",
             routed=True,
-            context=self._random.random(FEATURES),
-            features="hashed-32-lexical-42-2",
+            context=self._random.random(TextFeatures.dimension),
+            features=TextFeatures.version,
             domain="code",
             input_tokens=100,
         )
