@@ -163,10 +163,10 @@ async def judged(fault: Fault, world: World, seconds: float, url: str, processes
         missing, lost = await witness.missing(traffic.heard)
         wrong = missing, lost, await witness.doubled(), await witness.untaught()
         # The witness knows the models of the sandbox only.
-        apart = 0.0 if fault is provider_network else await witness.disagreement(ports, 1)
+        apart = None if fault is provider_network else await witness.disagreement(ports, 1)
         report(what, traffic.heard, wrong, late_s=late_s, since_s=begun_s, apart=apart)
         await witness.close()
-    return not any(wrong) and apart <= CLOSE and not _refused(traffic.heard, "completion")
+    return not any(wrong) and (apart is None or apart <= CLOSE) and not _refused(traffic.heard, "completion")
 
 
 def _refused(heard: Heard, what: str) -> int:
@@ -174,7 +174,7 @@ def _refused(heard: Heard, what: str) -> int:
 
 
 def report(
-    what: str, heard: Heard, wrong: tuple[int, int, int, int], *, late_s: float, since_s: float, apart: float
+    what: str, heard: Heard, wrong: tuple[int, int, int, int], *, late_s: float, since_s: float, apart: float | None
 ) -> None:
     missing, lost, doubled, untaught = wrong
     slow = sorted(took for at, took in heard.latencies_s if at >= since_s)
@@ -185,7 +185,8 @@ def report(
         f"answers since then: median {slow[len(slow) // 2] * 1e3:.0f} ms, slowest {slow[-1]:.2f} s; "
         f"all written {late_s:.1f} s after its end; "
         f"answers without a decision {missing}, lost though recorded nowhere {len(heard.unkept)}, "
-        f"acknowledged feedback lost {lost}, doubled {doubled}, untaught {untaught}; beliefs apart {apart:.1e}"
+        f"acknowledged feedback lost {lost}, doubled {doubled}, untaught {untaught}; beliefs "
+        f"{'not compared' if apart is None else f'apart {apart:.1e}'}"
     )
 
 

@@ -34,6 +34,13 @@ def spans(count: int) -> Seen:
     return seen
 
 
+def begin(found: Exporter, count: int) -> None:
+    """With so many spans that wait."""
+    found.start()
+    for span in spans(count).spans:
+        found.take(span)
+
+
 async def test_more_than_may_wait_is_let_go_and_counted() -> None:
     """The oldest are kept: they tell how it began."""
     found, samples, _ = exporting("http://127.0.0.1:9")
@@ -72,9 +79,7 @@ async def test_nobody_at_the_other_end_costs_no_more_than_the_last_wait(monkeypa
     """The gateway stops all the same, and says how much was lost."""
     monkeypatch.setattr(exporter, "WAIT_S", 0.01)
     found, samples, _ = exporting("http://127.0.0.1:9")
-    found.start()
-    for span in spans(3).spans:
-        found.take(span)
+    begin(found, 3)
     await found.stop()
     assert dict(samples.read())[DROPPED, ("traces",)] == [3]
 
@@ -85,9 +90,7 @@ async def test_what_is_on_its_way_when_the_last_wait_is_over_counts_as_lost(monk
     with Collector() as collector:
         collector.hold()
         found, samples, _ = exporting(collector.url)
-        found.start()
-        for span in spans(exporter.BATCH + 3).spans:
-            found.take(span)
+        begin(found, exporter.BATCH + 3)
         await found.stop()
         collector.released.set()
     assert dict(samples.read())[DROPPED, ("traces",)] == [exporter.BATCH + 3]
@@ -99,9 +102,7 @@ async def test_what_is_being_sent_when_the_gateway_stops_is_sent(monkeypatch: py
     with Collector() as collector:
         collector.hold()
         found, samples, _ = exporting(collector.url)
-        found.start()
-        for span in spans(3).spans:
-            found.take(span)
+        begin(found, 3)
         async with asyncio.timeout(10):
             while found.waiting:  # noqa: ASYNC110  the exporter takes it when it does
                 await asyncio.sleep(0.001)
