@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import MARK
+from tests.support import scripts
 from tests.support.gateway import FAKE_KEY, GatewayProcess, Reply, declared, problem, until
 from tests.support.postgres import postgres, postgres_url
-from tests.support.scripts import hangs, judges, mark_of, refuses, says
+from tests.support.scripts import Received, hangs, judges, mark_of, refuses, says
 from tests.support.upstream import FakeUpstream
 
 __all__ = ["postgres", "postgres_url"]
@@ -168,15 +169,21 @@ NO_VERDICTS = {
 }
 
 
+def _as_the_prompt_names_it(received: Received) -> scripts.Reply:
+    """Whenever it comes, and however often: what is refused is asked anew in another way."""
+    (name,) = (name for name in NO_VERDICTS if f" of {name}" in received.json["messages"][-1]["content"])
+    return NO_VERDICTS[name](received)
+
+
 def test_without_a_sound_verdict_nothing_is_made_up(fake: FakeUpstream, tmp_path: Path) -> None:
     """The answers are given all the same; the log says that they were not judged and why, and repeats no prompt."""
     decisions = []
     fake.plan("cheap", says(f"the answer {MARK}"))
     with judging(fake, tmp_path, LOG_LEVEL="debug") as gateway:
-        for name, script in NO_VERDICTS.items():
-            fake.plan(JUDGE, script)
+        fake.plan(JUDGE, _as_the_prompt_names_it)
+        for name in NO_VERDICTS:
             decisions.append(decision_of(ask(gateway, content=f"the prompt {MARK} of {name}")))
-            until(lambda name=name: any(f"of {name}" in question for question in questions(fake)))
+            until(lambda name=name: any(f" of {name}" in question for question in questions(fake)))
         for why, times in (("garbage", 4), ("http 400", 1), ("http 503", 1), ("http 401", 1), ("timed out", 1)):
             line = f'"why":"{why}","times":{times}'
             until(lambda line=line: line in gateway.said, otherwise=lambda: gateway.said)
