@@ -11,6 +11,7 @@ from conduit.assemble.parts import (
     door_terms,
     make_books,
     make_embeddings,
+    make_features_cache,
     make_follower,
     make_judge,
     make_once,
@@ -23,6 +24,7 @@ from conduit.assemble.parts import (
 )
 from conduit.core.config import Settings, make_settings
 from conduit.core.events import Degraded
+from conduit.core.features_cache import CachedFeatures
 from conduit.core.protocols import Clock, Listener
 from conduit.core.query import Preferences
 from conduit.core.storage import Answers, Holds, KeyStore, Ledger, Purse, SnapshotStore
@@ -38,6 +40,7 @@ from conduit.gateway.settle import Settler
 from conduit.observability import metrics as m
 from conduit.observability.instruments import TracedProvider, traced_store
 from conduit.observability.logs import LogListener
+from conduit.observability.metrics import Metric
 from conduit.observability.setup import Telemetry
 from conduit.observability.tracing import Tracer
 from conduit.observability.vitals import Vitals
@@ -89,8 +92,15 @@ async def assemble(
             unavailable=conduit.gateway.unavailable,
             changed=lambda: conduit.router.beliefs.changes,
             catch_up=telemetry.catch_up,
+            counts=_counts(conduit.features_cache),
         )
     return conduit
+
+
+def _counts(features: CachedFeatures | None) -> Mapping[Metric, Callable[[], int]]:
+    if features is None:
+        return {}
+    return {m.FEATURES_HITS: lambda: features.hits, m.FEATURES_MISSES: lambda: features.misses}
 
 
 async def migrate(settings: Settings) -> None:
@@ -165,7 +175,8 @@ def put_together(
 ) -> Conduit:
     """Everything that is ours, around what is not."""
     (ledger, purse, keys, snapshots, holds, answers), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
-    router = make_router(settings, catalogue, clock=clock, ids=ids, tracer=tracer)
+    features = make_features_cache(settings)
+    router = make_router(settings, catalogue, clock=clock, ids=ids, tracer=tracer, features=features)
     breaker = Breaker(clock)
     limiter, cache = make_shared(settings, clock=clock, listener=listener, tracer=tracer)
     settler = Settler(
@@ -208,5 +219,6 @@ def put_together(
         retries=retries,
         cashier=cashier,
         cache=cache,
+        features_cache=features,
         preferences_by_key={name: key.wanted for name, key in settings.keys.items() if key.wanted is not None},
     )

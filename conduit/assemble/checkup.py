@@ -110,7 +110,7 @@ def _refused(name: str, error: UpstreamError, said: str) -> Finding:
 
 def _models(settings: Settings, catalogue: Catalogue, clock: Clock) -> Finding:
     try:
-        make_router(settings, catalogue, clock=clock, ids=TimeOrderedIds(clock), tracer=None)
+        make_router(settings, catalogue, clock=clock, ids=TimeOrderedIds(clock))
         baseline(settings.baseline_model, catalogue)
     except ConfigurationError as error:
         return Finding("models", State.WRONG, str(error))

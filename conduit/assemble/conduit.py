@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from conduit.core.features_cache import CachedFeatures
 from conduit.core.protocols import Clock
 from conduit.core.query import Preferences
 from conduit.core.router import Router
@@ -57,6 +58,8 @@ class Conduit:
     """None: nobody is capped, and nothing is paced."""
     cache: AnswerCache | None = None
     """None: every request asks a model."""
+    features_cache: CachedFeatures | None = None
+    """None: every prompt is looked at anew."""
     preferences_by_key: Mapping[str, Preferences] = field(default_factory=dict)
     """Of requests that name none, by the name of their key."""
     vitals: Vitals | None = None

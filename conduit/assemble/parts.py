@@ -13,7 +13,8 @@ from conduit.core.config import Settings
 from conduit.core.errors import ConfigurationError
 from conduit.core.events import Event
 from conduit.core.features import TextFeatures
-from conduit.core.protocols import Clock, Ids, Listener, Window
+from conduit.core.features_cache import CachedFeatures
+from conduit.core.protocols import Clock, Features, Ids, Listener, Window
 from conduit.core.router import Router
 from conduit.core.storage import Answers, Cache, Ledger, Purse, SnapshotStore
 from conduit.gateway.books import Books
@@ -191,12 +192,26 @@ def door_terms(settings: Settings) -> DoorTerms:
     return DoorTerms(api_key, required_by, settings.api_key_grace_s)
 
 
-def make_router(settings: Settings, catalogue: Catalogue, *, clock: Clock, ids: Ids, tracer: Tracer | None) -> Router:
+def make_features_cache(settings: Settings) -> CachedFeatures | None:
+    most = settings.features_cache_size
+    return CachedFeatures(TextFeatures(), most=most) if most else None
+
+
+def make_router(
+    settings: Settings,
+    catalogue: Catalogue,
+    *,
+    clock: Clock,
+    ids: Ids,
+    tracer: Tracer | None = None,
+    features: Features | None = None,
+) -> Router:
+    features = features or TextFeatures()
     return Router(
         catalogue,
         policy=settings.policy,
         seed=settings.seed,
-        features=None if tracer is None else TracedFeatures(TextFeatures(), tracer),
+        features=features if tracer is None else TracedFeatures(features, tracer),
         clock=clock,
         ids=ids,
         half_life_s=settings.half_life_days * DAY_S,

@@ -117,6 +117,12 @@ class Settings(BaseModel):
         allow_inf_nan=False,
         description="Days after which an observation counts half; 0 forgets nothing.",
     )
+    features_cache_size: int = Field(
+        4096,
+        ge=0,
+        le=10_000_000,
+        description="Prompts whose features each worker has at hand, some 1 kB each; 0: each is looked at anew.",
+    )
     snapshot_every: int = Field(
         5000,
         ge=0,

@@ -225,6 +225,8 @@ SNAPSHOTS_REFUSED = Metric("conduit.snapshots.refused", "counter", "Snapshots th
 
 CACHE_HITS = Metric("conduit.cache.hits", "counter", "Answers that came from the cache.")
 CACHE_MISSES = Metric("conduit.cache.misses", "counter", "Answers that were looked for in the cache, in vain.")
+FEATURES_HITS = Metric("conduit.features.cache.hits", "counter", "Prompts whose features were at hand.")
+FEATURES_MISSES = Metric("conduit.features.cache.misses", "counter", "Prompts whose features had to be computed.")
 QUEUE = Metric("conduit.ledger.queue", "gauge", "Entries that wait to be written.")
 SPOOL = Metric("conduit.ledger.spool", "gauge", "Bytes that wait on the disk while the database is away.")
 DEGRADED = Metric("conduit.degraded", "counter", "Things that worked less well than they should.", ("what",))

@@ -1,8 +1,9 @@
-"""What nobody announces, and has to be looked at: queues, who is left alone, and who has changed."""
+"""What nobody announces, and has to be looked at: queues, caches, who is left alone, and who has changed."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import product
+from types import MappingProxyType
 
 from conduit.observability import metrics as m
 from conduit.observability.metrics import Metric
@@ -11,11 +12,13 @@ from conduit.observability.samples import Samples
 INTERVAL_S = 1.0
 SIGNALS = ("quality", "tokens", "latency")
 """In which a model may change."""
+NOTHING: Mapping[Metric, Callable[[], int]] = MappingProxyType({})
 
 
 class Vitals:
-    """Looks once a second: other processes' /metrics read it here. `numbers` are gauges without labels. Of `models`
-    some may be left alone, and some `changed` in a signal; `catch_up` counts what was put off."""
+    """Looks once a second: other processes' /metrics read it here. `numbers` are gauges without labels,
+    `counts` counters that somebody else keeps. Of `models` some may be left alone, and some `changed` in a signal;
+    `catch_up` counts what was put off."""
 
     def __init__(
         self,
@@ -26,8 +29,10 @@ class Vitals:
         unavailable: Callable[[], Mapping[str, str]],
         changed: Callable[[], Collection[tuple[str, str]]],
         catch_up: Callable[[], None],
+        counts: Mapping[Metric, Callable[[], int]] = NOTHING,
     ) -> None:
         self._samples, self._numbers, self._models = samples, numbers, models
+        self._counts, self._counted = counts, dict.fromkeys(counts, 0)
         self._unavailable, self._changed, self._catch_up = unavailable, changed, catch_up
 
     def look(self) -> None:
@@ -39,6 +44,9 @@ class Vitals:
             self._samples.put(m.DRIFT, pair, float(pair in changed))
         for metric, number in self._numbers.items():
             self._samples.put(metric, (), number())
+        for metric, count in self._counts.items():
+            before, self._counted[metric] = self._counted[metric], count()
+            self._samples.add(metric, (), self._counted[metric] - before)
         self._samples.put(m.WORKERS, (), 1.0)
 
     async def run(self) -> None:

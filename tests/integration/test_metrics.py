@@ -85,3 +85,15 @@ def test_what_was_counted_goes_with_the_server(tmp_path: Path) -> None:
         assert len(mine) == 1
         gateway.stop()
         assert not mine[0].exists()
+
+
+def test_prompts_that_come_again_are_at_hand(tmp_path: Path) -> None:
+    """Counted as hits; without a cache nothing is."""
+    with GatewayProcess(tmp_path / "with") as gateway:
+        for prompt in ("Say it.", "Say it.", "Say more.", "Say it."):
+            assert gateway.post("/v1/route", {"prompt": prompt}).status == 200
+        assert total(gateway, "conduit_features_cache_hits_total") == 2
+        assert total(gateway, "conduit_features_cache_misses_total") == 2
+    with GatewayProcess(tmp_path / "without", env={"FEATURES_CACHE_SIZE": "0"}) as gateway:
+        assert gateway.post("/v1/route", {"prompt": "Say it."}).status == 200
+        assert total(gateway, "conduit_features_cache_misses_total") == 0

@@ -58,3 +58,22 @@ def test_a_model_that_changed_is_flagged_until_it_is_believed_anew() -> None:
     changed.clear()
     vitals.look()
     assert number(samples, m.DRIFT, ("cheap", "quality")) == [0]
+
+
+def test_what_others_count_is_added_once() -> None:
+    samples, hits = Samples(), [3]
+    vitals = Vitals(
+        samples,
+        {},
+        models=list,
+        unavailable=dict,
+        changed=set,
+        catch_up=lambda: None,
+        counts={m.FEATURES_HITS: lambda: hits[0]},
+    )
+    vitals.look()
+    assert number(samples, m.FEATURES_HITS) == [3]
+    hits[0] = 5
+    vitals.look()
+    vitals.look()
+    assert number(samples, m.FEATURES_HITS) == [5]
