@@ -7,7 +7,8 @@
 
 `cost`: CPU of this process for a request through the whole stack, less that of the same route without it; both
 alternate in one run, so that their ratio says more than the microseconds of a machine in its mood. With a limit of
-requests at once Valkey is asked twice. `exact`: 200 requests at once over
+requests at once Valkey is also told of each end, together with the next question when there is one by then: `at once`
+has one, `apart` (a millisecond between requests) has none. `exact`: 200 requests at once over
 three workers at limit 40. `outage`: Valkey is killed and started again under load. `body`: a gigabyte in chunks.
 Valkey is the one of the tests; logs go to standard error.
 """
@@ -69,8 +70,8 @@ def scope_of(app: Starlette) -> Scope:
     }
 
 
-async def batch(called: ASGIApp, app: Starlette) -> tuple[float, list[float]]:
-    """CPU seconds of all, and elapsed seconds of each."""
+async def batch(called: ASGIApp, app: Starlette, apart_s: float = 0.0) -> tuple[float, list[float]]:
+    """CPU seconds of all, and elapsed seconds of each; between two of them `apart_s`."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": BODY, "more_body": False}
@@ -84,16 +85,19 @@ async def batch(called: ASGIApp, app: Starlette) -> tuple[float, list[float]]:
         began = time.perf_counter()
         await called(scope_of(app), receive, send)
         times.append(time.perf_counter() - began)
+        if apart_s:
+            await asyncio.sleep(apart_s)
     return time.process_time() - before, times
 
 
-async def measure(name: str, requests: int, **settings: object) -> None:
+async def measure(name: str, requests: int, apart_s: float = 0.0, /, **settings: object) -> None:
     given = {"api_key": OWN, "api_rate_limit": 1_000_000, "sandbox": "on", **settings}
     app = create_app(make_settings(file=given, environ={}), {})
     app.router.routes.append(Route("/v1/edge", answer, methods=["POST"]))
     async with app.router.lifespan_context(app):
         await batch(app, app), await batch(app.router, app)
-        rounds = [(await batch(app.router, app), await batch(app, app)) for _ in range(requests // BATCH)]
+        sides = (app.router, app)
+        rounds = [[await batch(side, app, apart_s) for side in sides] for _ in range(requests // BATCH)]
     bare, whole = ([one[side][0] / BATCH * 1e6 for one in rounds] for side in (0, 1))
     waits = [statistics.median(t for one in rounds for t in one[side][1]) * 1e6 for side in (0, 1)]
     added = statistics.median(w - b for b, w in zip(bare, whole, strict=True))
@@ -112,7 +116,9 @@ def cost(requests: int) -> None:
         asyncio.run(measure("no log", requests, database_url=url, log_level="error"))
         asyncio.run(measure("in process", requests, database_url=url))
         asyncio.run(measure("Valkey", requests, database_url=url, **shared))
-        asyncio.run(measure("two asks", requests, database_url=url, api_concurrent_limit=1000, **shared))
+        shared["api_concurrent_limit"] = 1000
+        asyncio.run(measure("at once", requests, database_url=url, **shared))
+        asyncio.run(measure("apart", requests, 0.001, database_url=url, **shared))
 
 
 # ------------------------------------------------------------------ exact

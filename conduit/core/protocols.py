@@ -126,7 +126,9 @@ class Window(Protocol):
         ...
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
-        """The request has ended, and took so many tokens, in the place of those that were set aside."""
+        """The request has ended, and took so many tokens, in the place of those that were set aside. That is known to
+        who asks here next, and elsewhere soon. Raises nothing: it is not waited for, and may be lost with what is
+        shared."""
         ...
 
     async def close(self) -> None: ...

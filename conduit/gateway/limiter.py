@@ -87,12 +87,8 @@ class Limiter:
             if not self._inside[caller]:
                 del self._inside[caller]
         await self._local.leave(caller, visit, tokens)
-        if self._shared is None or self._resting_until_s is not None:
-            return
-        try:
+        if self._shared is not None and self._resting_until_s is None:
             await self._shared.leave(caller, visit, tokens)
-        except WindowUnavailable as error:
-            self._rest(error)
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -8,6 +8,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Self, TypeVar
 
+from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -72,7 +73,7 @@ class Exchange:
     def __init__(self, redis: Redis, *, patience_s: float = PATIENCE_S) -> None:
         self._redis, self._patience_s = redis, patience_s
         self._digests = {script: script.digest for script in (ENTER, HOLD, RENEW, LEAVE)}
-        self._waiting: list[tuple[Sequence[Any], asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
         self._running: asyncio.Task[None] | None = None
         self._connection: Any = None
 
@@ -89,11 +90,20 @@ class Exchange:
 
     async def ask(self, *words: object) -> Any:
         """One command. Raises WindowUnavailable."""
+        return await self._soon(words)
+
+    def tell(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> None:
+        """Nobody waits for what becomes of it: whoever asks next hears whether the server is there."""
+        told = self._soon(("EVALSHA", self._digests[script], len(keys), *keys, *arguments))
+        told.add_done_callback(asyncio.Future.exception)  # or the loop would complain that nobody looked
+
+    def _soon(self, words: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """The answer to what goes out at the next turn of the event loop, with all that is asked until then."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((words, answer))
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        return await answer
+        return answer
 
     async def _run(self) -> None:
         try:
@@ -103,7 +113,7 @@ class Exchange:
         finally:
             self._running = None
 
-    async def _ask(self, asked: list[tuple[Sequence[Any], asyncio.Future[Any]]]) -> None:
+    async def _ask(self, asked: list[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
         try:
             replies = await _in_time(self._replies([question for question, _ in asked]), self._patience_s)
         except Exception as error:  # noqa: BLE001  whoever asked must hear of it; uvloop's closed sockets raise RuntimeError
@@ -118,7 +128,7 @@ class Exchange:
             else:
                 answer.set_result(reply)
 
-    async def _replies(self, questions: list[Sequence[Any]]) -> list[Any]:
+    async def _replies(self, questions: list[tuple[Any, ...]]) -> list[Any]:
         replies = await self._once(questions)
         if any(isinstance(reply, NoScriptError) for reply in replies):  # a new server: none of them has run
             await self._teach()
@@ -128,9 +138,9 @@ class Exchange:
     async def _teach(self) -> None:
         await self._once([("SCRIPT", "LOAD", script.text) for script in self._digests])
 
-    async def _once(self, questions: list[Sequence[Any]]) -> list[Any]:
+    async def _once(self, questions: list[tuple[Any, ...]]) -> list[Any]:
         connection = await self._connected()
-        await connection.send_packed_command(b"".join([packed(question) for question in questions]), check_health=False)
+        await connection.send_packed_command(b"".join(map(pack_command, questions)), check_health=False)
         return [await _reply(connection) for _ in questions]
 
     async def _connected(self) -> Any:
@@ -152,15 +162,6 @@ class Exchange:
             await self._redis.connection_pool.release(self._connection)
             self._connection = None
         await self._redis.aclose()
-
-
-def packed(words: Sequence[object]) -> bytes:
-    """A command as the server reads it: an array of byte strings (RESP 2 and 3)."""
-    parts = [b"*%d\r\n" % len(words)]
-    for word in words:
-        raw = word if isinstance(word, bytes) else str(word).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
-    return b"".join(parts)
 
 
 async def _reply(connection: Any) -> Any:
@@ -222,7 +223,7 @@ class RedisWindow:
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
         held = self._held.pop(visit, (0, 0))
-        await self._exchange.run(LEAVE, _keys(caller)[1:], [visit, self._window_ms, tokens, *held])
+        self._exchange.tell(LEAVE, _keys(caller)[1:], [visit, self._window_ms, tokens, *held])
 
     async def close(self) -> None:
         await self._exchange.close()

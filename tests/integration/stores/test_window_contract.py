@@ -1,6 +1,7 @@
 """What every window promises, in one process and over many."""
 
 import asyncio
+import gc
 import multiprocessing
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -9,16 +10,13 @@ from typing import Any
 
 import pytest
 import uvloop
-from hiredis import Reader
-from hypothesis import given
-from hypothesis import strategies as st
 
 from conduit.core.admission import Admission
 from conduit.core.errors import ConfigurationError, WindowUnavailable
 from conduit.core.keys import Limits
 from conduit.core.protocols import Window
 from conduit.core.system import SystemClock, TimeOrderedIds
-from conduit.stores.redis import Exchange, RedisWindow, connect, packed
+from conduit.stores.redis import Exchange, RedisWindow, connect
 from conduit.stores.window import MemoryWindow
 from conduit.testing import StillClock
 from tests.support.fault_proxy import FaultProxy
@@ -221,11 +219,37 @@ async def test_a_server_that_does_not_answer_is_an_error_of_ours_without_its_tex
     window = RedisWindow(connect(valkey.url))
     await window.open()
     getattr(valkey, harm)()
-    for question in (window.enter("caller", new(), THREE), window.leave("caller", new(), 1)):
-        with pytest.raises(WindowUnavailable) as raised:
-            await question
-        assert str(valkey.port) not in str(raised.value)
+    with pytest.raises(WindowUnavailable) as raised:
+        await window.enter("caller", new(), THREE)
+    assert str(valkey.port) not in str(raised.value)
     await window.close()
+
+
+@pytest.mark.parametrize("harm", ["kill", "freeze"])
+async def test_who_leaves_waits_for_no_server_and_nobody_complains_of_it(valkey: ValkeyServer, harm: str) -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    window = RedisWindow(connect(valkey.url))
+    await window.open()
+    getattr(valkey, harm)()
+    await window.leave("caller", new(), 1)
+    await window.close()
+    gc.collect()
+    assert complaints == []
+
+
+async def test_who_leaves_makes_room_in_other_processes_though_nobody_asks_anything_here_again(redis_url: str) -> None:
+    here, there = (RedisWindow(connect(redis_url), patience_s=PATIENT_S) for _ in range(2))
+    limits, caller, visits = Limits(concurrent=2), new("caller"), [new(), new()]
+    for visit in visits:
+        assert not (await here.enter(caller, visit, limits)).refused
+    assert (await there.enter(caller, new(), limits)).refused == "concurrent"
+    await here.leave(caller, visits[0], 0)
+    await let_in(there, caller, limits)
+    await here.leave(caller, visits[1], 0)
+    await here.close()  # what was to be said is said first
+    assert not (await there.enter(caller, new(), limits)).refused
+    await there.close()
 
 
 async def test_after_a_restart_of_the_server_the_first_question_is_answered(valkey: ValkeyServer) -> None:
@@ -238,13 +262,6 @@ async def test_after_a_restart_of_the_server_the_first_question_is_answered(valk
     assert (await window.enter("caller", new(), THREE)).current == 1
     assert (await window.enter("caller", new(), THREE)).current == 2
     await window.close()
-
-
-@given(st.lists(st.binary() | st.text(st.characters(codec="utf-8")) | st.integers(), min_size=1))
-def test_commands_are_packed_as_the_server_reads_them(words: list[bytes | str | int]) -> None:
-    reader = Reader()
-    reader.feed(packed(words))
-    assert reader.gets() == [word if isinstance(word, bytes) else str(word).encode() for word in words]
 
 
 def test_a_wrong_address_is_named_without_being_repeated() -> None:

@@ -37,8 +37,8 @@ class Unsteady:
         await self.inner.renew(caller, visits)
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
-        await self._mood()
-        await self.inner.leave(caller, visit, tokens)
+        if self.mood != "breaks":
+            await self.inner.leave(caller, visit, tokens)
 
     async def close(self) -> None: ...
 
