@@ -33,6 +33,7 @@ from starlette.routing import Route
 from benchmarks.overhead import PROMPT, free_port, server
 from conduit.api.app import create_app
 from conduit.assemble import put_together
+from conduit.assemble.stores import in_memory
 from conduit.core.catalogue import Catalogue, Model, Price
 from conduit.core.config import Settings, make_settings
 from conduit.core.system import SystemClock
@@ -42,12 +43,7 @@ from conduit.observability.logs import setup_logs
 from conduit.observability.setup import Telemetry
 from conduit.providers.fleet import Fleet
 from conduit.providers.session import SharedSession
-from conduit.stores.answers import MemoryAnswers
-from conduit.stores.holds import MemoryHolds
-from conduit.stores.keys import MemoryKeyStore
 from conduit.stores.memory import MemoryLedger
-from conduit.stores.purse import MemoryPurse
-from conduit.stores.snapshots import MemorySnapshots
 from conduit.testing import ScriptedProvider, completion
 
 MODELS = [Model(f"stub-{n}", "stub", price=Price(0.1 * 3**n, 0.1 * 3**n)) for n in range(5)]
@@ -102,8 +98,7 @@ async def gateway(settings: Settings, stack: AsyncExitStack, *, heard: bool) -> 
     providers = {"stub": provider if tracer is None else TracedProvider("stub", provider, tracer)}
     fleet = Fleet(Catalogue(MODELS), providers, {}, SharedSession())
     kept = ledger if tracer is None else traced_store(ledger, tracer, system="sqlite")
-    stores = kept, MemoryPurse(), MemoryKeyStore(), MemorySnapshots(), MemoryHolds(), MemoryAnswers()
-    conduit = put_together(settings, fleet, stores, clock=SystemClock(), listener=telemetry, tracer=tracer)
+    conduit = put_together(settings, fleet, in_memory(kept), clock=SystemClock(), listener=telemetry, tracer=tracer)
     app.state.conduit = conduit
     await conduit.start()
     for task in conduit._background:  # noqa: SLF001  the follower's learning would be counted as somebody's export

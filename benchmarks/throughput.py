@@ -21,8 +21,9 @@ from time import perf_counter, process_time
 
 import uvloop
 
-from conduit.assemble import Stores, put_together
+from conduit.assemble import put_together
 from conduit.assemble.conduit import Conduit
+from conduit.assemble.stores import Stores, in_database, in_memory
 from conduit.bench.prompts import prompts
 from conduit.core.config import make_settings
 from conduit.core.events import nobody
@@ -31,27 +32,16 @@ from conduit.core.system import SystemClock
 from conduit.gateway.exchange import Ask
 from conduit.providers.discovery import Declared
 from conduit.providers.fleet import gather_fleet
-from conduit.stores.answers import MemoryAnswers, SqlAnswers
 from conduit.stores.detour import Terms
-from conduit.stores.holds import MemoryHolds, SqlHolds
-from conduit.stores.keys import MemoryKeyStore, SqlKeyStore
-from conduit.stores.memory import MemoryLedger
-from conduit.stores.purse import MemoryPurse, SqlPurse
-from conduit.stores.snapshots import MemorySnapshots, SqlSnapshots
 from conduit.stores.sql import SqlLedger
 from tests.support.postgres import PostgresServer
 
 AT_ONCE = 64
 
 
-def in_memory() -> Stores:
-    return MemoryLedger(), MemoryPurse(), MemoryKeyStore(), MemorySnapshots(), MemoryHolds(), MemoryAnswers()
-
-
-def in_database(url: str, spool: Path) -> Stores:
+def in_sql(url: str, spool: Path) -> Stores:
     ledger = SqlLedger(url, spool=Terms(spool, 2**28, "mine"))
-    d = ledger.database
-    return ledger, SqlPurse(d), SqlKeyStore(d), SqlSnapshots(d), SqlHolds(d), SqlAnswers(d)
+    return in_database(ledger, ledger.database)
 
 
 async def started(stores: Stores) -> Conduit:
@@ -86,8 +76,8 @@ async def run(rounds: int, requests: int) -> None:
         server = stack.enter_context(PostgresServer(fsync=True))
         made = {
             "memory": in_memory(),
-            "SQLite": in_database(f"sqlite:///{folder / 'conduit.db'}", folder / "one"),
-            "PostgreSQL": in_database(server.url, folder / "two"),
+            "SQLite": in_sql(f"sqlite:///{folder / 'conduit.db'}", folder / "one"),
+            "PostgreSQL": in_sql(server.url, folder / "two"),
         }
         conduits = {name: await started(stores) for name, stores in made.items()}
         texts = list(islice(prompts(1), requests))

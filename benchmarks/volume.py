@@ -1,16 +1,18 @@
 """Bytes of the ledger for each decision, in SQLite and PostgreSQL, by table with its indexes.
 
-    python -m benchmarks.volume [--requests 2000]
+    python -m benchmarks.volume [--requests 2000] [--prompt-text hashed] [--characters 0]
 
 Requests go to the sandbox's five models in process; every third answer is rated. Each decision has its context, its
 five candidates with their beliefs, an outcome and an observation, a rated one a feedback and another observation.
-SQLite's figures are of pages (dbstat), after the write-ahead log was taken in; PostgreSQL's of its files.
+Prompts are those of the demo, or as many of them as make up `--characters`. SQLite's figures are of pages (dbstat),
+after the write-ahead log was taken in; PostgreSQL's of its files.
 """
 
 import argparse
 import asyncio
 import sqlite3
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -31,11 +33,22 @@ TABLES = ("decisions", "outcomes", "feedback", "observations", "days", "snapshot
 SETTINGS = {"sandbox": "on", "sandbox_time_scale": 0.0, "seed": 1, "spool_after_s": 15.0, "snapshot_every": 100}
 
 
-async def filled(url: str, requests: int) -> None:
-    """A ledger with so many decisions."""
-    conduit = await assemble(make_settings(file={**SETTINGS, "database_url": url}, environ={}), {})
-    await conduit.start()
+def asked(characters: int) -> Iterator[str]:
+    """Prompts of at least so many."""
     texts = prompts(seed=1)
+    while True:
+        text = next(texts)
+        while len(text) < characters:
+            text = f"{text} {next(texts)}"
+        yield text
+
+
+async def filled(url: str, requests: int, prompt_text: str = "hashed", characters: int = 0) -> None:
+    """A ledger with so many decisions."""
+    more = {"database_url": url, "prompt_text": prompt_text}
+    conduit = await assemble(make_settings(file={**SETTINGS, **more}, environ={}), {})
+    await conduit.start()
+    texts = asked(characters)
 
     async def one(number: int, text: str) -> None:
         body: dict[str, object] = {"messages": [{"role": "user", "content": text}]}
@@ -77,12 +90,18 @@ async def in_postgresql(url: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=2000)
-    n: int = parser.parse_args().requests
+    parser.add_argument("--prompt-text", default="hashed", choices=["off", "hashed", "full"])
+    parser.add_argument("--characters", type=int, default=0)
+    given = parser.parse_args()
+    n: int = given.requests
     with tempfile.TemporaryDirectory() as folder, PostgresServer() as server:
         path = Path(folder) / "conduit.db"
-        asyncio.run(filled(f"sqlite:///{path}", n))
-        asyncio.run(filled(server.url, n))
+        asyncio.run(filled(f"sqlite:///{path}", n, given.prompt_text, given.characters))
+        asyncio.run(filled(server.url, n, given.prompt_text, given.characters))
         columns = {"SQLite": in_sqlite(path), "PostgreSQL": asyncio.run(in_postgresql(server.url))}
+    texts = asked(given.characters)
+    size = sum(len(next(texts).encode()) for _ in range(n)) / n
+    print(f"PROMPT_TEXT={given.prompt_text}; a prompt has {size:.0f} bytes in the mean")
     print(f"bytes a decision, of {n}\n{'':13}" + "".join(f"{name:>12}" for name in columns))
     kept = [name for name in TABLES if name not in {"snapshots", "days"}]
     for table in kept:

@@ -109,7 +109,10 @@ ANSWERS: Mapping[str, Schema] = {
         }
     ),
     "Decision": thing(DECISION),
-    "Record": thing({**DECISION, "outcome": some({"type": "object"}), "feedback": some({"type": "object"})}),
+    "Record": thing(
+        {**DECISION, "outcome": some({"type": "object"}), "feedback": some({"type": "object"})},
+        {"prompt_hash": STRING, "prompt": STRING},
+    ),
     "Decisions": page("Record", has_more=BOOLEAN),
     "FeedbackAnswer": thing(
         {

@@ -89,9 +89,16 @@ def record_view(record: Record) -> dict[str, Any]:
     outcome, feedback = record.outcome, record.feedback
     return {
         **decision_view(record.decision),
+        **_remembered(record.decision),
         "outcome": None if outcome is None else _without_id(asdict(outcome)),
         "feedback": None if feedback is None or not feedback.signals else _without_id(asdict(feedback)),
     }
+
+
+def _remembered(decision: Decision) -> dict[str, str]:
+    """Of the prompt, what is kept."""
+    hashed = {} if decision.prompt_hash is None else {"prompt_hash": decision.prompt_hash.hex()}
+    return hashed if decision.prompt is None else {**hashed, "prompt": decision.prompt}
 
 
 def _without_id(fields: dict[str, Any]) -> dict[str, Any]:

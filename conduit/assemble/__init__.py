@@ -15,6 +15,7 @@ from conduit.assemble.parts import (
     make_follower,
     make_judge,
     make_once,
+    make_redact,
     make_retries,
     make_router,
     make_sessions,
@@ -22,17 +23,19 @@ from conduit.assemble.parts import (
     spool_terms,
     telling,
 )
+from conduit.assemble.stores import Stores, in_database, in_memory
 from conduit.core.config import Settings, make_settings
 from conduit.core.events import Degraded
 from conduit.core.features_cache import CachedFeatures
+from conduit.core.prompts import Prompts
 from conduit.core.protocols import Clock, Listener
 from conduit.core.query import Preferences
-from conduit.core.storage import Answers, Holds, KeyStore, Ledger, Purse, SnapshotStore
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.declare import declared
 from conduit.gateway.cashier import make_cashier
 from conduit.gateway.complete import Beside, Gateway
 from conduit.gateway.fallback import Breaker
+from conduit.gateway.hashing import Hashing
 from conduit.gateway.keyring import Keyring
 from conduit.gateway.locksmith import Locksmith
 from conduit.gateway.readiness import Readiness
@@ -45,15 +48,9 @@ from conduit.observability.setup import Telemetry
 from conduit.observability.tracing import Tracer
 from conduit.observability.vitals import Vitals
 from conduit.providers.fleet import Fleet, gather_fleet
-from conduit.stores.answers import MemoryAnswers, SqlAnswers
-from conduit.stores.holds import MemoryHolds, SqlHolds
-from conduit.stores.keys import MemoryKeyStore, SqlKeyStore
-from conduit.stores.memory import MemoryLedger
-from conduit.stores.purse import MemoryPurse, SqlPurse
-from conduit.stores.snapshots import MemorySnapshots, SqlSnapshots
+from conduit.stores.keys import SqlKeyStore
 from conduit.stores.sql import SqlLedger
 
-Stores = tuple[Ledger, Purse, KeyStore, SnapshotStore, Holds, Answers]
 T = TypeVar("T")
 
 
@@ -72,12 +69,12 @@ async def assemble(
         spool=spool_terms(settings),
         patience_s=settings.spool_after_s,
         migrates=settings.database_migrate,
+        redact=make_redact(settings),
     )
     database = ledger.database
     tracer = None if telemetry is None else telemetry.tracer
     kept = ledger if tracer is None else traced_store(ledger, tracer, system=url.partition(":")[0])
-    beside = SqlPurse(database), SqlKeyStore(database), SqlSnapshots(database), SqlHolds(database), SqlAnswers(database)
-    conduit = await _assemble(settings, environ, (kept, *beside), told, tracer)
+    conduit = await _assemble(settings, environ, in_database(kept, database), told, tracer)
     if telemetry is not None and telemetry.samples is not None:
         telemetry.known.providers.update({model.name: model.provider for model in conduit.router.catalogue})
         telemetry.known.baseline = conduit.books.baseline
@@ -137,8 +134,7 @@ async def assemble_demo(*, seed: int) -> Conduit:
     """The same gateway over the sandbox, with a ledger that is forgotten."""
     endless = {"sandbox_time_scale": 0, "feedback_weight_per_hour": 1e9}  # hours of traffic pass in a second
     settings = make_settings(file={"sandbox": "on", "seed": seed, **endless}, environ={})
-    stores = MemoryLedger(), MemoryPurse(), MemoryKeyStore(), MemorySnapshots(), MemoryHolds(), MemoryAnswers()
-    return await _assemble(settings, {}, stores, LogListener())
+    return await _assemble(settings, {}, in_memory(), LogListener())
 
 
 async def _assemble(
@@ -174,9 +170,10 @@ def put_together(
     tracer: Tracer | None = None,
 ) -> Conduit:
     """Everything that is ours, around what is not."""
-    (ledger, purse, keys, snapshots, holds, answers), ids, catalogue = stores, TimeOrderedIds(clock), fleet.catalogue
-    features = make_features_cache(settings)
-    router = make_router(settings, catalogue, clock=clock, ids=ids, tracer=tracer, features=features)
+    ledger, purse, keys, snapshots, holds, answers, secrets = stores
+    ids, catalogue = TimeOrderedIds(clock), fleet.catalogue
+    features, prompts = make_features_cache(settings), Prompts(settings.prompt_text)
+    router = make_router(settings, catalogue, clock=clock, ids=ids, tracer=tracer, features=features, prompts=prompts)
     breaker = Breaker(clock)
     limiter, cache = make_shared(settings, clock=clock, listener=listener, tracer=tracer)
     settler = Settler(
@@ -220,5 +217,6 @@ def put_together(
         cashier=cashier,
         cache=cache,
         features_cache=features,
+        hashing=Hashing(prompts, secrets, random=token_bytes),
         preferences_by_key={name: key.wanted for name, key in settings.keys.items() if key.wanted is not None},
     )

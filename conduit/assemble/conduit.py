@@ -16,6 +16,7 @@ from conduit.gateway.cashier import Cashier
 from conduit.gateway.complete import Gateway
 from conduit.gateway.embed import Embeddings
 from conduit.gateway.follow import Follower
+from conduit.gateway.hashing import Hashing
 from conduit.gateway.judge import Judge
 from conduit.gateway.keyring import Keyring
 from conduit.gateway.limiter import Limiter
@@ -58,6 +59,8 @@ class Conduit:
     """None: nobody is capped, and nothing is paced."""
     cache: AnswerCache | None = None
     """None: every request asks a model."""
+    hashing: Hashing | None = None
+    """None: no prompt is hashed."""
     features_cache: CachedFeatures | None = None
     """None: every prompt is looked at anew."""
     preferences_by_key: Mapping[str, Preferences] = field(default_factory=dict)
@@ -73,6 +76,8 @@ class Conduit:
     async def start(self) -> None:
         """Migrate, see to the door, come to beliefs, follow. Raises LedgerUnavailable and ConfigurationError."""
         await self.ledger.open()
+        if self.hashing is not None:
+            await self.hashing.open()
         await self.keyring.open()
         await self.limiter.open()
         await self.follower.begin()

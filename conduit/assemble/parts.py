@@ -1,5 +1,6 @@
 """Single parts of a gateway, as settings would have them."""
 
+import re
 from functools import partial
 from os import getpid
 from pathlib import Path
@@ -14,6 +15,7 @@ from conduit.core.errors import ConfigurationError
 from conduit.core.events import Event
 from conduit.core.features import TextFeatures
 from conduit.core.features_cache import CachedFeatures
+from conduit.core.prompts import Prompts
 from conduit.core.protocols import Clock, Features, Ids, Listener, Window
 from conduit.core.router import Router
 from conduit.core.storage import Answers, Cache, Ledger, Purse, SnapshotStore
@@ -29,16 +31,19 @@ from conduit.gateway.judge import Judge, Terms, own_answers
 from conduit.gateway.keyring import Terms as DoorTerms
 from conduit.gateway.limiter import Limiter
 from conduit.gateway.once import Once
+from conduit.gateway.reread import Rereading
 from conduit.gateway.retries import RetryDetector
 from conduit.gateway.sessions import Sessions
 from conduit.gateway.settle import Settler
 from conduit.gateway.snapshots import Snapshots
 from conduit.observability.instruments import TracedFeatures, traced_scripts
+from conduit.observability.redaction import Redactor
 from conduit.observability.tracing import Tracer
 from conduit.providers.fleet import Fleet
 from conduit.stores.address import File, address
 from conduit.stores.cache import MemoryCache
 from conduit.stores.detour import Terms as SpoolTerms
+from conduit.stores.texts import Redact
 from conduit.stores.window import MemoryWindow
 
 if TYPE_CHECKING:
@@ -141,6 +146,7 @@ def make_follower(
         listener=listener,
         interval_s=settings.follow_interval_s,
         snapshots=Snapshots(store, router=router, clock=clock, listener=listener, every=settings.snapshot_every),
+        rereading=Rereading(ledger, TextFeatures()),
     )
 
 
@@ -192,6 +198,15 @@ def door_terms(settings: Settings) -> DoorTerms:
     return DoorTerms(api_key, required_by, settings.api_key_grace_s)
 
 
+def make_redact(settings: Settings) -> Redact | None:
+    """What becomes of a prompt's text before it is kept; None where none is."""
+    if settings.prompt_text != "full":
+        return None
+    pattern = settings.payload_log_redact
+    redactor = Redactor([re.compile(pattern)] if pattern else [])
+    return partial(redactor.ends, most=settings.payload_log_max_size)
+
+
 def make_features_cache(settings: Settings) -> CachedFeatures | None:
     most = settings.features_cache_size
     return CachedFeatures(TextFeatures(), most=most) if most else None
@@ -205,6 +220,7 @@ def make_router(
     ids: Ids,
     tracer: Tracer | None = None,
     features: Features | None = None,
+    prompts: Prompts | None = None,
 ) -> Router:
     features = features or TextFeatures()
     return Router(
@@ -215,6 +231,7 @@ def make_router(
         clock=clock,
         ids=ids,
         half_life_s=settings.half_life_days * DAY_S,
+        prompts=prompts,
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 from conduit.core.config_tables import STRICT, Dollars, KeyTable, ModelTable, ProviderTable, known_preset
 from conduit.core.errors import ConfigurationError
 from conduit.core.networks import parsed_networks
+from conduit.core.prompts import PromptText
 from conduit.core.query import PRESETS
 
 
@@ -199,6 +200,11 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="auto is console on a terminal, else JSON."
+    )
+    prompt_text: PromptText = Field(
+        "hashed",
+        description="What the ledger keeps of a prompt beside its features: `off`, `hashed` (under a key of its own), "
+        "or `full`, redacted.",
     )
     payload_log_folder: str = Field(
         "", description="Where prompts and answers are kept, redacted, a file a day; empty keeps none."

@@ -56,6 +56,10 @@ class Decision:
     user_id: str | None = None
     session_id: str | None = None
     """The conversation that it belongs to, as the caller names it."""
+    prompt_hash: bytes | None = None
+    """Of the prompt, under the deployment's own key: equal for equal prompts."""
+    prompt: str | None = field(default=None, repr=False)
+    """Its text, where it is kept; read only by who looks for this very decision."""
 
     @property
     def chosen(self) -> Candidate:

@@ -147,6 +147,18 @@ class SnapshotRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class FeaturesChanged:
+    """A start has met observations that other features made."""
+
+    version: str
+    """Of the features now."""
+    replayed: int
+    """Decisions whose contexts were computed anew from their texts."""
+    lost: int
+    """Decisions without a text: what they taught says nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheAsked:
     """An answer was looked for in a cache."""
 
@@ -176,6 +188,7 @@ Event = (
     | Followed
     | Drifted
     | SnapshotRefused
+    | FeaturesChanged
     | CacheAsked
     | Degraded
 )

@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from conduit.core.protocols import Features
 from conduit.core.signature import SIGNS, signature
 
 Vector = NDArray[np.float64]
@@ -83,6 +84,11 @@ class TextFeatures:
             if sum(shown[name] for name in markers) >= DOMAIN_NEEDS.get(domain, 1):
                 return domain
         return "other"
+
+
+def kept_context(features: Features, text: str) -> Vector:
+    """(dimension,) rounded to what the ledger keeps (float32), so that what was served is what is replayed."""
+    return features.context(text).astype(np.float32).astype(np.float64)
 
 
 def clipped(text: str) -> str:

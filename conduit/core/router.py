@@ -16,9 +16,10 @@ from conduit.core.catalogue import Catalogue, Model
 from conduit.core.decision import Candidate, Decision, Observation
 from conduit.core.eligibility import screen
 from conduit.core.errors import NoEligibleModel
-from conduit.core.features import TextFeatures
+from conduit.core.features import TextFeatures, kept_context
 from conduit.core.forecast import Expected
 from conduit.core.policies import DEFAULT_POLICY, make_pacer
+from conduit.core.prompts import Prompts
 from conduit.core.protocols import Clock, Features, Ids, Pacing
 from conduit.core.query import Query
 from conduit.core.reward import dollars
@@ -33,7 +34,8 @@ class Router:
 
     `models` is who can be chosen; `policy` a name from policies.POLICIES; `budget_usd` the mean US dollars a
     request that may be spent over an open-ended stream (None: no budget); `seed` fixes every draw; an observation
-    counts half when one decided `half_life_s` later counts whole (0: nothing is forgotten).
+    counts half when one decided `half_life_s` later counts whole (0: nothing is forgotten); `prompts` says what of a
+    prompt a decision remembers.
 
     >>> from conduit import Model, Price, Router
     >>> router = Router([Model("a", "p", price=Price(1, 2)), Model("b", "p", price=Price(10, 20))], seed=1)
@@ -53,6 +55,7 @@ class Router:
         ids: Ids | None = None,
         half_life_s: float = HALF_LIFE_S,
         schedule: Schedule | None = None,
+        prompts: Prompts | None = None,
     ) -> None:
         self.catalogue = models if isinstance(models, Catalogue) else Catalogue(models)
         self.features: Features = features or TextFeatures()
@@ -61,6 +64,7 @@ class Router:
         self._pacer = make_pacer(policy, budget_usd) if budget_usd is not None else None
         self._random = np.random.default_rng(seed)
         self._clock, self._ids = clock or SystemClock(), ids or TimeOrderedIds()
+        self._prompts = prompts or Prompts()
 
     # -------------------------------------------------------------- choosing
 
@@ -110,8 +114,7 @@ class Router:
         return self._decision(query, x, named, [named], removed={}, routed=False, shadow_price=self.shadow_price)
 
     def _context(self, query: Query) -> Vector:
-        """Rounded to what the ledger keeps (float32), so that what was served is what is replayed."""
-        return self.features.context(query.text).astype(np.float32).astype(np.float64)
+        return kept_context(self.features, query.text)
 
     def _expect(self, x: Vector, models: Sequence[Model], query: Query) -> Expected:
         tokens, most = query.estimated_input_tokens, query.max_output_tokens
@@ -178,6 +181,7 @@ class Router:
         shadow_price: float,
     ) -> Decision:
         ranked = sorted(candidates, key=attrgetter("utility"), reverse=True)
+        remembered = self._prompts(query.text)
         return Decision(
             id=self._ids.new("dec"),
             time_s=self._clock.now_s(),
@@ -198,6 +202,8 @@ class Router:
             key_id=query.key_id,
             user_id=query.user_id,
             session_id=query.session_id,
+            prompt_hash=remembered.hash,
+            prompt=remembered.text,
         )
 
     @property

@@ -134,11 +134,16 @@ class Ledger(Protocol):
         ...
 
     async def recent(self, *, limit: int, before: str | None = None, key_id: str | None = None) -> Sequence[Record]:
-        """The newest first; `before` is a decision id, from which to go on; `key_id` as above."""
+        """The newest first, without texts of prompts; `before` is a decision id, from which to go on; `key_id` as
+        above."""
         ...
 
     async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
         """With their positions, in the order in which the fold reads them. Position 0 is before the first."""
+        ...
+
+    async def prompts(self, names: Sequence[str]) -> Mapping[str, str]:
+        """The texts of these decisions, by id; those of which there is one."""
         ...
 
     async def taught(self, *, key_id: str | None, model: str, since_s: float) -> float:
@@ -146,7 +151,8 @@ class Ledger(Protocol):
         ...
 
     async def latest(self, session_id: str, *, key_id: str | None, before: str | None = None) -> Record | None:
-        """The newest decision of a session under a key; `before` is a decision id, of those older than which."""
+        """The newest decision of a session under a key, without text; `before` is a decision id, of those older than
+        which."""
         ...
 
     async def totals(self, *, key_id: str | None = None) -> Totals:
@@ -186,6 +192,14 @@ class SnapshotStore(Protocol):
 
     async def set_aside(self, number: int, why: str) -> None:
         """Never offered again, and never deleted."""
+        ...
+
+
+class Secrets(Protocol):
+    """What all processes of a deployment share, and nobody else knows. Raises LedgerUnavailable."""
+
+    async def shared(self, name: str, *, made: bytes) -> bytes:
+        """The secret of this name: the one that is kept, else `made`, from now on and for everybody."""
         ...
 
 

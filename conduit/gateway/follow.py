@@ -8,6 +8,7 @@ from conduit.core.events import Degraded, Drifted, Followed
 from conduit.core.protocols import Listener
 from conduit.core.router import Router
 from conduit.core.storage import Ledger
+from conduit.gateway.reread import Rereading
 from conduit.gateway.snapshots import Snapshots
 
 AT_ONCE = 200
@@ -25,9 +26,10 @@ class Follower:
         listener: Listener,
         interval_s: float,
         snapshots: Snapshots | None = None,
+        rereading: Rereading | None = None,
     ) -> None:
         self._ledger, self._router, self._listener, self._interval_s = ledger, router, listener, interval_s
-        self.snapshots = snapshots
+        self.snapshots, self._rereading = snapshots, rereading
         self._drifting: Collection[tuple[str, str]] = ()
         self.position = 0
         """Of the last observation folded."""
@@ -42,6 +44,9 @@ class Follower:
         if self.snapshots is not None:
             self.position = await self.snapshots.load()
         await self.catch_up()
+        changed = None if self._rereading is None else self._rereading.told()
+        if changed is not None:
+            self._listener(changed)
 
     async def catch_up(self) -> None:
         """Fold all that there is, and believe it: two processes that have caught up believe the same.
@@ -108,7 +113,7 @@ class Follower:
 
     async def _read(self) -> int:
         rows = await self._ledger.observations(after=self.position, limit=AT_ONCE)
-        for position, observation in rows:
+        for position, observation in rows if self._rereading is None else await self._rereading.understood(rows):
             self._router.fold(observation)
             self.position = position
         return len(rows)

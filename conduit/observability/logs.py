@@ -8,7 +8,17 @@ from typing import Any, Literal
 import orjson
 import structlog
 
-from conduit.core.events import Capped, Degraded, Drifted, Event, FeedbackCapped, Followed, NotJudged, SnapshotRefused
+from conduit.core.events import (
+    Capped,
+    Degraded,
+    Drifted,
+    Event,
+    FeaturesChanged,
+    FeedbackCapped,
+    Followed,
+    NotJudged,
+    SnapshotRefused,
+)
 from conduit.core.protocols import Clock
 from conduit.core.system import SystemClock
 from conduit.observability.repeats import Repeats
@@ -91,6 +101,9 @@ class LogListener:
                 "drift", model=e.model, signal=e.signal, since_s=round(e.since_s, 3), shift=round(e.shift, 4)
             ),
             SnapshotRefused: lambda e: log.warning("snapshot refused", position=e.position, why=e.why),
+            FeaturesChanged: lambda e: log.warning(
+                "features changed", features=e.version, replayed=e.replayed, lost=e.lost
+            ),
             FeedbackCapped: lambda e: log.warning(
                 "feedback capped", key=e.key_id, model=e.model, weight_per_hour=e.weight
             ),

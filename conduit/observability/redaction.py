@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from conduit.core.features import TAIL
+
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 KEYS = re.compile(
     r"\b(?:sk|pk|rk|cdt|gsk|xai|hf|npm|glpat|ghp|gho|ghs|github_pat|xox[abprs]|AIza|AKIA|ASIA)[-_]?[A-Za-z0-9_-]{12,}"
@@ -36,6 +38,23 @@ class Redactor:
         text = NAMED.sub(r"\1[key]", text)
         text = EMAIL.sub("[email]", text)
         return DIGITS.sub(_unless_card, text)
+
+    def ends(self, text: str, *, most: int) -> str:
+        """The text, if it has no more than `most` characters, else its head and its tail: what features read of it."""
+        if len(text) <= most:
+            return self.text(text)[:most]
+        tail = min(TAIL, most // 4)
+        return f"{self._head(text, most - tail - 1)}\n{self._tail(text, tail)}"
+
+    def _head(self, text: str, room: int) -> str:
+        looked_at = text[: room + MARGIN]
+        redacted = self.text(looked_at)
+        return redacted[: room if looked_at == text else min(room, max(len(redacted) - MARGIN, 0))]
+
+    def _tail(self, text: str, room: int) -> str:
+        looked_at = text[-(room + MARGIN) :]
+        redacted = self.text(looked_at)
+        return redacted[max(len(redacted) - room, 0 if looked_at == text else MARGIN) :]
 
     def value(self, value: object, *, most: int) -> object:
         """The same of every string in a JSON value, names of fields included; together no more than `most` characters

@@ -2,7 +2,8 @@
 
 from asyncio import Future, get_running_loop
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from conduit.core.decision import Decision, Feedback, Observation, Outcome, Status
@@ -64,7 +65,7 @@ class MemoryLedger:
     async def recent(self, *, limit: int, before: str | None = None, key_id: str | None = None) -> Sequence[Record]:
         end = len(self._ids) if before is None else bisect_left(self._ids, before)
         newest = (name for name in reversed(self._ids[:end]) if self._owned(name, key_id))
-        return [self._record(name) for name in islice(newest, limit)]
+        return [self._light(name) for name in islice(newest, limit)]
 
     def _owned(self, name: str, key_id: str | None) -> bool:
         decision = self._decisions.get(name)
@@ -73,13 +74,17 @@ class MemoryLedger:
     async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
         return list(islice(enumerate(islice(self._observations, after, None), after + 1), limit))
 
+    async def prompts(self, names: Sequence[str]) -> Mapping[str, str]:
+        known = [self._decisions[name] for name in names if name in self._decisions]
+        return {decision.id: decision.prompt for decision in known if decision.prompt is not None}
+
     async def taught(self, *, key_id: str | None, model: str, since_s: float) -> float:
         return self._weight(key_id, model, since_s, {})
 
     async def latest(self, session_id: str, *, key_id: str | None, before: str | None = None) -> Record | None:
         known = self._sessions.get((key_id, session_id), [])
         place = len(known) if before is None else bisect_left(known, before)
-        return self._record(known[place - 1]) if place else None
+        return self._light(known[place - 1]) if place else None
 
     async def totals(self, *, key_id: str | None = None) -> Totals:
         mine = {d.id for d in self._decisions.values() if key_id is None or d.key_id == key_id}
@@ -113,6 +118,13 @@ class MemoryLedger:
 
     async def close(self) -> None:
         self._closed = True
+
+    def _light(self, name: str) -> Record:
+        """Without the text."""
+        record = self._record(name)
+        if record.decision.prompt is None:
+            return record
+        return replace(record, decision=replace(record.decision, prompt=None))
 
     def _record(self, name: str) -> Record:
         return Record(self._decisions[name], self._outcomes.get(name), self._feedback.get(name))

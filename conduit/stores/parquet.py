@@ -17,6 +17,7 @@ from conduit.stores.tables import decisions, outcomes
 OF_OUTCOME = "outcome_"
 NESTED = ("feedback", "observations")
 """As JSON: their number differs from row to row."""
+BLOBS = tuple(column.name for column in decisions.columns if isinstance(column.type, LargeBinary))
 AT_ONCE = 200
 
 
@@ -66,13 +67,14 @@ def _flat(data: dict[str, Any]) -> dict[str, Any]:
     ended = data["outcome"] or {}
     columns = {**data["decision"], **{f"{OF_OUTCOME}{name}": value for name, value in ended.items()}}
     flat = {name: _text(value) if _is_json(name) else value for name, value in columns.items()}
-    context = base64.b64decode(columns["context"])
-    return flat | {"context": context} | {name: orjson.dumps(data[name]).decode() for name in NESTED}
+    blobs = {name: _bytes(columns.get(name)) for name in BLOBS}
+    return flat | blobs | {name: orjson.dumps(data[name]).decode() for name in NESTED}
 
 
 def _nested(row: dict[str, Any]) -> dict[str, Any]:
     row = {name: orjson.loads(value) if _is_json(name) and value is not None else value for name, value in row.items()}
-    row["context"] = base64.b64encode(row["context"]).decode()
+    for name in BLOBS:
+        row[name] = None if row.get(name) is None else base64.b64encode(row[name]).decode()
     ended = {name: row.get(f"{OF_OUTCOME}{name}") for name in outcomes.columns.keys()}  # noqa: SIM118  iterating columns gives columns
     return {
         "decision": {name: row.get(name) for name in decisions.columns.keys()},  # noqa: SIM118
@@ -83,6 +85,10 @@ def _nested(row: dict[str, Any]) -> dict[str, Any]:
 
 def _is_json(name: str) -> bool:
     return name.removeprefix(OF_OUTCOME) in JSON
+
+
+def _bytes(value: str | None) -> bytes | None:
+    return None if value is None else base64.b64decode(value)
 
 
 def _text(value: Any) -> str | None:

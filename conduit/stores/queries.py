@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, and_, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, insert, null, select, text
 
 from conduit.core.decision import Observation
 from conduit.core.errors import LedgerConflict
@@ -18,18 +18,22 @@ _outcome_end = _decision_end + len(outcomes.columns)
 _latest = feedback.alias("latest")
 _later = feedback.alias("later")
 
-_records = (
-    select(decisions, outcomes, _latest)
-    .outerjoin(outcomes, outcomes.c.decision_id == decisions.c.id)
-    .outerjoin(
-        _latest,
-        and_(
-            _latest.c.decision_id == decisions.c.id,
-            _latest.c.revision
-            == select(func.max(_later.c.revision)).where(_later.c.decision_id == decisions.c.id).scalar_subquery(),
-        ),
+
+def _with_ends(*columns: ColumnElement[Any]) -> Select[Any]:
+    """Of decisions these columns, and all of what became of them."""
+    revisions = select(func.max(_later.c.revision)).where(_later.c.decision_id == decisions.c.id).scalar_subquery()
+    latest = and_(_latest.c.decision_id == decisions.c.id, _latest.c.revision == revisions)
+    return (
+        select(*columns, outcomes, _latest)
+        .select_from(decisions)
+        .outerjoin(outcomes, outcomes.c.decision_id == decisions.c.id)
+        .outerjoin(_latest, latest)
     )
-)
+
+
+_records = _with_ends(*decisions.columns)
+_light = _with_ends(*(null().label(c.name) if c is decisions.c.prompt else c for c in decisions.columns))
+"""Without texts, which may be many times the rest."""
 
 _observed = decisions.c.context, decisions.c.features
 _observations = select(observations, *_observed).join(decisions, decisions.c.id == observations.c.decision_id)
@@ -102,7 +106,7 @@ def find(connection: Connection, name: str, key_id: str | None) -> Record | None
 
 
 def recent(connection: Connection, limit: int, before: str | None, key_id: str | None) -> Sequence[Record]:
-    statement = _of_key(_records, key_id).order_by(decisions.c.id.desc()).limit(limit)
+    statement = _of_key(_light, key_id).order_by(decisions.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(decisions.c.id < rows.text(before))
     return [_record(row) for row in connection.execute(statement)]
@@ -118,6 +122,11 @@ def observed(connection: Connection, after: int, limit: int) -> Sequence[tuple[i
     return [rows.observation(row) for row in connection.execute(statement)]
 
 
+def prompts(connection: Connection, names: Sequence[str]) -> Mapping[str, str]:
+    kept = select(decisions.c.id, decisions.c.prompt).where(decisions.c.id.in_(names), decisions.c.prompt.is_not(None))
+    return {row.id: row.prompt for row in connection.execute(kept)}
+
+
 def taught(connection: Connection, key_id: str | None, model: str, since_s: float) -> float:
     given = _taught.where(
         _latest.c.key_id.is_(None) if key_id is None else _latest.c.key_id == rows.text(key_id),
@@ -128,7 +137,7 @@ def taught(connection: Connection, key_id: str | None, model: str, since_s: floa
 
 
 def latest(connection: Connection, session_id: str, key_id: str | None, before: str | None) -> Record | None:
-    statement = _records.where(
+    statement = _light.where(
         decisions.c.session_id == rows.text(session_id),
         decisions.c.key_id.is_(None) if key_id is None else decisions.c.key_id == rows.text(key_id),
     )

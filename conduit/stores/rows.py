@@ -62,6 +62,8 @@ def _decision(decision: Decision) -> Row:
         "key_id": _text_or_none(decision.key_id),
         "user_id": _text_or_none(decision.user_id),
         "session_id": _text_or_none(decision.session_id),
+        "prompt_hash": decision.prompt_hash,
+        "prompt": _text_or_none(decision.prompt),
     }
 
 
@@ -191,11 +193,13 @@ def packed(entries: Iterable[Entry]) -> bytes:
 
 
 def unpacked(record: bytes) -> Rows:
-    """Raises ValueError."""
-    return [
-        (metadata.tables[name], {column: _blob(value) for column, value in values.items()})
-        for name, values in orjson.loads(record)
-    ]
+    """What an older Conduit did not keep is null: rows of a table are alike, whoever wrote them. Raises ValueError."""
+    return [_whole(metadata.tables[name], values) for name, values in orjson.loads(record)]
+
+
+def _whole(table: Table, values: Mapping[str, Any]) -> tuple[Table, Row]:
+    given = {column: _blob(value) for column, value in values.items()}
+    return table, {column.name: None for column in table.columns if column.name != "position"} | given
 
 
 def _blob(value: Any) -> object:

@@ -1,7 +1,7 @@
 """The ledger in SQLite or PostgreSQL."""
 
 from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from conduit.core.decision import Observation
@@ -13,6 +13,7 @@ from conduit.stores.database import Database, T, Work
 from conduit.stores.detour import Detour, Terms
 from conduit.stores.rows import Rows
 from conduit.stores.sqlite import FileDatabase
+from conduit.stores.texts import Redact, Redacting
 from conduit.stores.translation import DRIVER_ERRORS, in_our_words, meaning, misconfigured
 from conduit.stores.writer import Append, Listener, Writer, nobody
 
@@ -20,7 +21,8 @@ from conduit.stores.writer import Append, Listener, Writer, nobody
 class SqlLedger:
     """`url` is sqlite:///path or postgresql://user:password@host/database; `listener` is told of entries that were lost
     while nobody waited for them. With a `spool`, what is not power-safe waits there when the database did not take it
-    within `patience_s`. Unless it `migrates`, an older schema is refused."""
+    within `patience_s`. Unless it `migrates`, an older schema is refused. Texts of prompts are kept as `redact`
+    leaves them."""
 
     def __init__(
         self,
@@ -31,11 +33,13 @@ class SqlLedger:
         spool: Terms | None = None,
         patience_s: float = 2.0,
         migrates: bool = True,
+        redact: Redact | None = None,
     ) -> None:
         self._address, self._migrates = address(url), migrates
         self._database = _database(self._address, busy_timeout_s=busy_timeout_s)
         self._detour = None if spool is None else Detour(spool, self._replay, listener)
-        self._writer = Writer(self._commit, listener, detour=self._detour, patience_s=patience_s)
+        prepare = None if redact is None else Redacting(redact)
+        self._writer = Writer(self._commit, listener, detour=self._detour, patience_s=patience_s, prepare=prepare)
 
     async def open(self) -> None:
         """May be called again after it failed. Raises ConfigurationError when waiting cannot help."""
@@ -80,6 +84,9 @@ class SqlLedger:
 
     async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
         return await self._read(partial(queries.observed, after=after, limit=limit))
+
+    async def prompts(self, names: Sequence[str]) -> Mapping[str, str]:
+        return await self._read(partial(queries.prompts, names=names))
 
     async def taught(self, *, key_id: str | None, model: str, since_s: float) -> float:
         return await self._read(partial(queries.taught, key_id=key_id, model=model, since_s=since_s))

@@ -48,6 +48,8 @@ decisions = Table(
     Column("key_id", TEXT),
     Column("user_id", TEXT),
     Column("session_id", TEXT),
+    Column("prompt_hash", LargeBinary),
+    Column("prompt", TEXT),
     Index("decisions_session", "session_id", "id"),
     Index("decisions_key", "key_id", "id"),
 )
@@ -211,4 +213,11 @@ key_secrets = Table(
     Column("key_id", TEXT, nullable=False),
     Column("expires_s", Double),
     Index("key_secrets_key", "key_id"),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", TEXT, primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
 )

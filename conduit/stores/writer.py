@@ -68,6 +68,10 @@ Write = Callable[[Sequence[Append]], Awaitable[None]]
 """Commits all or nothing. Raises LedgerUnavailable when there is no database to blame the entries, else LedgerError."""
 
 
+Prepare = Callable[[list[Append]], Awaitable[Sequence[Append]]]
+"""What is to be written in their place. Raises nothing."""
+
+
 class Writer:
     """One task that writes whatever was queued while it was writing."""
 
@@ -80,14 +84,16 @@ class Writer:
         batch: int = 500,
         detour: Detour | None = None,
         patience_s: float = 2.0,
+        prepare: Prepare | None = None,
     ) -> None:
         """`capacity` and `batch` are counted in entries. A write that took longer than `patience_s` may still succeed:
-        what can wait takes the `detour`, too, where it is seen whether it did."""
+        what can wait takes the `detour`, too, where it is seen whether it did. `prepare` sees everything before either
+        does."""
         self._write = write
         self._listener = listener
         self._capacity = capacity
         self._batch = batch
-        self._detour, self._patience_s = detour, patience_s
+        self._detour, self._patience_s, self._prepare = detour, patience_s, prepare
         self._late: set[Task[LedgerError | None]] = set()
         self._queue: deque[Append] = deque()
         self.queued = 0
@@ -123,7 +129,7 @@ class Writer:
     async def _run(self) -> None:
         while self._queue or not self._closing:
             if self._queue:
-                await self._settle(await self._diverted(self._take()))
+                await self._settle(await self._diverted(await self._prepared(self._take())))
             else:
                 self._wake.clear()
                 await self._wake.wait()
@@ -136,6 +142,9 @@ class Writer:
             size += len(taken[-1].entries)
         self.queued -= size
         return taken
+
+    async def _prepared(self, batch: list[Append]) -> Sequence[Append]:
+        return batch if self._prepare is None else await self._prepare(batch)
 
     async def _diverted(self, batch: Sequence[Append]) -> Sequence[Append]:
         """What is left of it for the database: nothing overtakes what waits in the detour."""

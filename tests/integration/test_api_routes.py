@@ -194,7 +194,7 @@ def test_route_decides_and_asks_nobody(gateway: GatewayProcess, fake: FakeUpstre
         next(c["probability"] for c in decision["candidates"] if c["model"] == decision["model"])
     )
     kept = gateway.get(f"/v1/decisions/{decision['id']}").json
-    assert kept == {**decision, "outcome": None, "feedback": None}
+    assert kept == {**decision, "prompt_hash": kept["prompt_hash"], "outcome": None, "feedback": None}
 
 
 def test_a_constraint_removes_a_model_and_says_so(gateway: GatewayProcess) -> None:

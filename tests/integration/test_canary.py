@@ -1,6 +1,8 @@
 """Marked secrets and prompts go through every path, errors included; then every sink is searched for them."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,63 @@ def test_nothing_secret_comes_out_anywhere(gateway: GatewayProcess, fake: FakeUp
     assert COMMENT.encode() in kept
     for word in (*keys, PROMPT, ANSWER):
         assert word.encode() not in kept, word
+
+
+@pytest.mark.parametrize("mode", ["off", "hashed", "full"])
+def test_a_prompt_is_in_the_ledger_where_it_is_to_be_kept_and_nowhere_else(
+    mode: str, fake_server: FakeUpstream, fake: FakeUpstream, collector: Collector, tmp_path: Path
+) -> None:
+    """Its own column, and of a text that is kept no secret."""
+    env = {
+        "PROMPT_TEXT": mode,
+        "LOG_LEVEL": "debug",
+        "OTEL_ENABLED": "true",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "UPSTREAM_ATTEMPTS": "1",
+        "API_KEY": OWN,
+    }
+    prompt = f"{PROMPT}-{mode}"
+    config = declared(fake_server.base_url, {"cheap": 1.0})
+    with GatewayProcess(tmp_path, config=config, env=env) as gateway:
+        chat = {"model": "auto", "messages": [{"role": "user", "content": f"{prompt}; my key is {FAKE_KEY}"}]}
+        keys = [gateway.post("/v1/keys", {"name": name}, ADMIN).json["secret"] for name in ("mine", "others")]
+        mine, others = ({"authorization": f"Bearer {key}"} for key in keys)
+        fake.plan(ANY_MODEL, says(ANSWER))
+        whole = gateway.post("/v1/chat/completions", chat, mine)
+        gateway.post("/v1/complete", {"prompt": f"{prompt}; my key is {FAKE_KEY}"}, mine)
+        gateway.post("/v1/route", {"prompt": f"{prompt}; my key is {FAKE_KEY}"}, mine)
+        path = f"/v1/decisions/{whole.headers['x-conduit-decision']}"
+        records = [gateway.get(path, headers).json for headers in (mine, ADMIN)]
+        pages = gateway.get("/v1/decisions", mine)
+        assert gateway.get(path, others).status == 404
+        other_sinks = [gateway.get("/metrics", ADMIN), gateway.get("/v1/stats", ADMIN), pages]
+        last = pages.headers["x-request-id"]
+        until(lambda: any(span.attributes.get("conduit.request.id") == last for span in list(collector.spans)))
+        gateway.stop()
+    for record in records:
+        assert record.get("prompt") == (f"{prompt}; my key is [key]" if mode == "full" else None)
+        assert ("prompt_hash" in record) is (mode == "hashed")
+    hashes = {record.get("prompt_hash") for record in pages.json["data"]}
+    assert len(pages.json["data"]) == 3
+    assert len(hashes) == 1
+    assert (None in hashes) is (mode != "hashed")
+    sinks = gateway.said + repr(collector.spans) + repr(collector.resources) + repr(collector.metrics)
+    assert prompt not in sinks + "".join(reply.body.decode() + repr(reply.headers) for reply in other_sinks)
+    files = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert (prompt.encode() in files) is (mode == "full")
+    assert FAKE_KEY.encode() not in b"".join(path.read_bytes() for path in tmp_path.glob("conduit.db*"))
+    if mode == "full":
+        with closing(sqlite3.connect(tmp_path / "conduit.db")) as database:
+            tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            found = {
+                (table, column)
+                for table in tables
+                for cursor in [database.execute(f'SELECT * FROM "{table}"')]
+                for row in cursor
+                for (column, *_), value in zip(cursor.description, row, strict=True)
+                if prompt in str(value)
+            }
+        assert found == {("decisions", "prompt")}
 
 
 def test_settings_do_not_show_their_secrets() -> None:

@@ -155,3 +155,25 @@ async def test_a_keys_totals_are_of_its_own_decisions(ledger: Ledger) -> None:
 
 async def test_a_healthy_ledger_passes_its_check(ledger: Ledger) -> None:
     assert await ledger.check()
+
+
+async def test_a_text_is_read_by_who_looks_for_the_very_decision(ledger: Ledger) -> None:
+    """Not by who reads many; a hash is read by both."""
+    text = "What is ☂?\nAnd\u2028\U0001f600?"
+    await ledger.append(decision(1, prompt=text, prompt_hash=None), observation(1))
+    await ledger.append(decision(2), observation(2))
+    found = [await ledger.find(name(number)) for number in (1, 2)]
+    assert [(each.decision.prompt, each.decision.prompt_hash) for each in found if each] == [
+        (text, None),
+        (None, bytes(range(16))),
+    ]
+    latest = await ledger.latest("talk-1", key_id="key_1", before=name(2))
+    light = [*await ledger.recent(limit=9), *([latest] if latest else [])]
+    assert [(each.decision.id, each.decision.prompt) for each in light] == [
+        (name(2), None),
+        (name(1), None),
+        (name(1), None),
+    ]
+    assert light[0].decision.prompt_hash == bytes(range(16))
+    assert await ledger.prompts([name(1), name(2), "dec_absent"]) == {name(1): text}
+    assert await ledger.prompts([]) == {}

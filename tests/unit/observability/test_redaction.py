@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conduit.core.features import clipped
 from conduit.observability.redaction import MARGIN, Redactor
 
 CARD = "4111 1111 1111 1111"
@@ -82,3 +83,27 @@ def test_all_strings_together_are_bounded() -> None:
     """However many there are."""
     kept = Redactor().value([{"content": "x" * 100}] * 1000, most=1000)
     assert len(str(kept)) < 2500
+
+
+@pytest.mark.parametrize("length", [8001, 19_999, 20_000, 20_001, 100_000])
+def test_features_read_the_same_of_what_is_kept_of_a_text(length: int) -> None:
+    text = "".join(f"word{n} " for n in range(length // 5))[:length]
+    kept = Redactor().ends(text, most=20_000)
+    assert len(kept) <= 20_000
+    assert clipped(kept) == clipped(text)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 40, 100, 1024, 5000])
+@pytest.mark.parametrize("place", range(0, 7000, 331))
+def test_no_half_of_a_secret_is_kept_where_a_text_is_cut(most: int, place: int) -> None:
+    """Wherever it stands, of whatever length within the margin."""
+    secret = "sk-" + "0123456789abcdef" * 20
+    text = f"{'x ' * (place // 2)}{secret} {'y ' * ((7000 - place) // 2)}"
+    kept = Redactor().ends(text, most=most)
+    assert len(kept) <= most
+    assert "0123" not in kept
+    assert "cdef" not in kept
+
+
+def test_a_short_text_is_kept_whole() -> None:
+    assert Redactor().ends("Write to me@here.org.", most=100) == "Write to [email]."

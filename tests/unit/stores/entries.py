@@ -33,6 +33,7 @@ def decision(number: int = 1, **changes: Any) -> Decision:
         "key_id": "key_1",
         "user_id": "ü-1",
         "session_id": "talk-1",
+        "prompt_hash": bytes(range(16)),
     }
     return Decision(**(values | changes))
 

@@ -44,6 +44,8 @@ decisions = st.builds(
     key_id=st.none() | words,
     user_id=st.none() | words,
     session_id=st.none() | words,
+    prompt_hash=st.none() | st.binary(max_size=32),
+    prompt=st.none() | words,
 )
 outcomes = st.builds(
     Outcome,

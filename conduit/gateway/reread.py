@@ -1,0 +1,51 @@
+"""Observations that other features made: made anew from the prompts themselves, where those were kept."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from conduit.bandits.policy import Vector
+from conduit.core.decision import Observation
+from conduit.core.events import FeaturesChanged
+from conduit.core.features import kept_context
+from conduit.core.protocols import Features
+from conduit.core.storage import Ledger
+
+Observed = Sequence[tuple[int, Observation]]
+
+
+class Rereading:
+    """`features` are the router's, without a trace and without a cache: each text is looked at here once or twice, in
+    a thread."""
+
+    def __init__(self, ledger: Ledger, features: Features) -> None:
+        self._ledger, self._features = ledger, features
+        self._reread: set[str] = set()
+        self._lost: set[str] = set()
+
+    async def understood(self, observed: Observed) -> Observed:
+        """Those of other features with a context of these; where there is no text as they are: beliefs pass them over.
+        Raises LedgerUnavailable."""
+        version = self._features.version
+        foreign = {each.decision_id for _, each in observed if each.features != version}
+        if not foreign:
+            return observed
+        texts = await self._ledger.prompts(sorted(foreign))
+        self._reread |= texts.keys()
+        self._lost |= foreign - texts.keys()
+        contexts = await asyncio.to_thread(self._contexts, texts)
+        return [(position, self._anew(each, contexts)) for position, each in observed]
+
+    def told(self) -> FeaturesChanged | None:
+        """How many decisions it was since the last time; None: there were none."""
+        found = FeaturesChanged(self._features.version, len(self._reread), len(self._lost))
+        self._reread, self._lost = set(), set()
+        return found if found.replayed or found.lost else None
+
+    def _contexts(self, texts: Mapping[str, str]) -> Mapping[str, Vector]:
+        return {name: kept_context(self._features, text) for name, text in texts.items()}
+
+    def _anew(self, each: Observation, contexts: Mapping[str, Vector]) -> Observation:
+        if each.features == self._features.version or each.decision_id not in contexts:
+            return each
+        return replace(each, context=contexts[each.decision_id], features=self._features.version)

@@ -1,0 +1,39 @@
+"""Secrets that all processes of a deployment share: whoever needs one first has made it."""
+
+from functools import partial
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from conduit.stores.database import Database
+from conduit.stores.tables import secrets
+from conduit.stores.translation import in_our_words
+
+
+class SqlSecrets:
+    """Beside a ledger that is open. Raises LedgerUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def shared(self, name: str, *, made: bytes) -> bytes:
+        with in_our_words():
+            return await self._database.write(partial(_shared, name=name, made=made), power_safe=True)
+
+
+class MemorySecrets:
+    """The same, for one process; gone with it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    async def shared(self, name: str, *, made: bytes) -> bytes:
+        return self._kept.setdefault(name, made)
+
+
+def _shared(connection: Connection, *, name: str, made: bytes) -> bytes:
+    """Who comes second waits for the first, and reads what that one has written."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(secrets).values(name=name, secret=made).on_conflict_do_nothing())
+    kept: bytes = connection.execute(select(secrets.c.secret).where(secrets.c.name == name)).scalar_one()
+    return bytes(kept)

@@ -1,0 +1,182 @@
+"""What is kept of prompts: redacted on whatever way it goes, and written beside rows of before it was kept."""
+
+import asyncio
+import threading
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import orjson
+import pytest
+
+from conduit.core.storage import Place
+from conduit.observability.redaction import Redactor
+from conduit.stores import detour, rows
+from conduit.stores.archive import SqlArchive
+from conduit.stores.detour import Terms
+from conduit.stores.lines import lines_from, lines_to
+from conduit.stores.parquet import parquet_from, parquet_to
+from conduit.stores.pruning import SqlPruning
+from conduit.stores.secrets import SqlSecrets
+from conduit.stores.spool import SpoolFile
+from conduit.stores.sql import SqlLedger
+from tests.support.fault_proxy import FaultProxy
+from tests.unit.stores.entries import decision, name, observation, outcome, plain
+
+SECRET = "sk-live-0123456789abcdef"
+TEXT = f"My key is {SECRET}, what now?"
+CLEAN = "My key is [key], what now?"
+redact = partial(Redactor().ends, most=1000)
+
+
+@asynccontextmanager
+async def opened(url: str, **more) -> AsyncIterator[SqlLedger]:
+    ledger = SqlLedger(url, **more)
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+def everything_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+async def prompt_of(ledger: SqlLedger, number: int) -> str | None:
+    found = await ledger.find(name(number))
+    assert found is not None
+    return found.decision.prompt
+
+
+async def test_a_text_is_redacted_off_the_event_loop_before_it_is_written(url: str, tmp_path: Path) -> None:
+    seen: list[threading.Thread] = []
+
+    def watched(text: str) -> str:
+        seen.append(threading.current_thread())
+        return redact(text)
+
+    async with opened(url, redact=watched) as ledger:
+        await asyncio.gather(
+            ledger.append(decision(1, prompt=TEXT), outcome(1)), ledger.append(decision(2)), ledger.append(outcome(2))
+        )
+        assert (await prompt_of(ledger, 1), await prompt_of(ledger, 2)) == (CLEAN, None)
+    assert len(seen) == 1
+    assert threading.main_thread() not in seen
+    assert SECRET.encode() not in everything_in(tmp_path)
+
+
+async def test_a_text_that_cannot_be_redacted_is_not_kept_and_its_decision_is(url: str) -> None:
+    def broken(_: str) -> str:
+        raise RecursionError
+
+    async with opened(url, redact=broken) as ledger:
+        assert await ledger.append(decision(1, prompt=TEXT)) is Place.LEDGER
+        assert await prompt_of(ledger, 1) is None
+
+
+# ------------------------------------------------------------------ the spool
+
+
+@pytest.fixture
+def proxy(postgres_url: str) -> Iterator[FaultProxy]:
+    with FaultProxy.before(postgres_url) as proxy:
+        yield proxy
+
+
+async def test_what_waits_on_the_disk_is_redacted_too(
+    proxy: FaultProxy, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detour, "RETRY_S", 0.05)
+    spool = Terms(tmp_path / "spool", 10**7, "mine")
+    async with opened(proxy.through(postgres_url), spool=spool, patience_s=0.3, redact=redact) as ledger:
+        proxy.refuse()
+        assert await ledger.append(decision(1, prompt=TEXT)) is Place.SPOOL
+        waiting = everything_in(tmp_path / "spool")
+        assert CLEAN.encode() in waiting
+        assert SECRET.encode() not in waiting
+        proxy.accept()
+        await ledger.append(outcome(1))
+        async with asyncio.timeout(30):
+            while await ledger.behind():  # noqa: ASYNC110 - what is waited for is in a file
+                await asyncio.sleep(0.02)
+        assert await prompt_of(ledger, 1) == CLEAN
+
+
+def older(record: bytes) -> bytes:
+    """As the code wrote it that knew nothing of prompts."""
+    named = [
+        [table, {column: value for column, value in row.items() if column not in {"prompt", "prompt_hash"}}]
+        for table, row in orjson.loads(record)
+    ]
+    return orjson.dumps(named, default=lambda blob: {"base64": b64encode(blob).decode()})
+
+
+async def test_rows_that_older_code_has_spooled_are_written_among_newer_ones(url: str, tmp_path: Path) -> None:
+    """One file, one transaction, both kinds of rows, whichever comes first."""
+    folder = tmp_path / "spool"
+    for start in (0, 10):
+        file = SpoolFile.make(folder, f"dead-{start}", most_bytes=10**7)
+        records = [
+            rows.packed([decision(n, prompt=f"{n}?"), outcome(n), observation(n)]) for n in range(start, start + 4)
+        ]
+        kinds = (older(records[0]), records[1], older(records[2]), records[3])
+        file.append(kinds if start else kinds[::-1])
+        file.close()
+    async with opened(url, spool=Terms(folder, 10**7, "mine")) as ledger:
+        assert (await ledger.totals()).decisions == 8
+        assert len(await ledger.observations(after=0, limit=100)) == 8
+        found = {record.decision.id: record.decision for record in await ledger.recent(limit=9)}
+        assert found[name(1)].prompt_hash == bytes(range(16))
+        assert found[name(2)].prompt_hash is None
+        texts = await ledger.prompts([name(n) for n in range(20)])
+        assert texts == {name(n): f"{n}?" for n in (1, 3, 11, 13)}
+        assert not any(folder.iterdir())
+
+
+# ------------------------------------------------------------------ files, and pruning
+
+
+@pytest.mark.parametrize("kind", [".jsonl", ".jsonl.gz", ".parquet"])
+async def test_what_is_kept_of_prompts_goes_to_a_file_and_comes_back(url: str, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"ledger{kind}"
+    first = decision(1, prompt="What?", prompt_hash=None)
+    async with opened(url) as ledger:
+        await ledger.append(first, decision(2), decision(3, prompt_hash=None))
+        page = await SqlArchive(ledger.database).page()
+    with (parquet_to if kind == ".parquet" else lines_to)(path) as sink:
+        sink.put(page)
+    read = list((parquet_from if kind == ".parquet" else lines_from)(path))
+    assert [plain(each.decision) for each in read] == [plain(each.decision) for each in page]
+    async with opened(f"sqlite:///{tmp_path / 'other.db'}") as other:
+        await SqlArchive(other.database).merge(read)
+        assert await prompt_of(other, 1) == "What?"
+        found = await other.find(name(2))
+        assert found is not None
+        assert found.decision.prompt_hash == bytes(range(16))
+
+
+async def test_a_text_goes_with_its_decision(url: str, tmp_path: Path) -> None:
+    old = replace(decision(1, prompt="canary-41"), id="dec_000000000001")
+    async with opened(url) as ledger:
+        await ledger.append(replace(old, time_s=0.001))
+        assert await SqlPruning(ledger.database).remove(before_s=1.0, up_to=0) == [old.id]
+        assert await ledger.prompts([old.id]) == {}
+
+
+# ------------------------------------------------------------------ the key of hashes
+
+
+async def test_all_processes_of_a_deployment_have_one_secret(url: str) -> None:
+    async with opened(url) as one, opened(url) as other:
+        asked = [
+            SqlSecrets(ledger.database).shared("prompts", made=bytes([n]) * 32)
+            for n, ledger in enumerate((one, other) * 4)
+        ]
+        found = await asyncio.gather(*asked)
+        assert len(set(found)) == 1
+        assert await SqlSecrets(other.database).shared("prompts", made=b"later") == found[0]
+        assert await SqlSecrets(other.database).shared("another", made=b"later") == b"later"
