@@ -15,6 +15,7 @@ from conduit.assemble.parts import (
     make_follower,
     make_judge,
     make_once,
+    make_prompts,
     make_redact,
     make_retries,
     make_router,
@@ -27,7 +28,6 @@ from conduit.assemble.stores import Stores, in_database, in_memory
 from conduit.core.config import Settings, make_settings
 from conduit.core.events import Degraded
 from conduit.core.features_cache import CachedFeatures
-from conduit.core.prompts import Prompts
 from conduit.core.protocols import Clock, Listener
 from conduit.core.query import Preferences
 from conduit.core.system import SystemClock, TimeOrderedIds
@@ -172,7 +172,7 @@ def put_together(
     """Everything that is ours, around what is not."""
     ledger, purse, keys, snapshots, holds, answers, secrets = stores
     ids, catalogue = TimeOrderedIds(clock), fleet.catalogue
-    features, prompts = make_features_cache(settings), Prompts(settings.prompt_text)
+    features, prompts = make_features_cache(settings), make_prompts(settings)
     router = make_router(settings, catalogue, clock=clock, ids=ids, tracer=tracer, features=features, prompts=prompts)
     breaker = Breaker(clock)
     limiter, cache = make_shared(settings, clock=clock, listener=listener, tracer=tracer)

@@ -37,7 +37,7 @@ from conduit.gateway.sessions import Sessions
 from conduit.gateway.settle import Settler
 from conduit.gateway.snapshots import Snapshots
 from conduit.observability.instruments import TracedFeatures, traced_scripts
-from conduit.observability.redaction import Redactor
+from conduit.observability.redaction import MARGIN, Redactor
 from conduit.observability.tracing import Tracer
 from conduit.providers.fleet import Fleet
 from conduit.stores.address import File, address
@@ -196,6 +196,11 @@ def door_terms(settings: Settings) -> DoorTerms:
         required_by = "ENVIRONMENT=production"
     api_key = settings.api_key.get_secret_value().encode()
     return DoorTerms(api_key, required_by, settings.api_key_grace_s)
+
+
+def make_prompts(settings: Settings) -> Prompts:
+    """Of a long text no more waits in memory than the redactor looks at."""
+    return Prompts(settings.prompt_text, most=settings.payload_log_max_size + MARGIN)
 
 
 def make_redact(settings: Settings) -> Redact | None:

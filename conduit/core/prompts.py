@@ -22,8 +22,10 @@ NOTHING = Remembered()
 class Prompts:
     """Called with each prompt, on the hot path: a hash takes some 3 us for 2 kB, and a text nothing."""
 
-    def __init__(self, mode: PromptText = "off") -> None:
+    def __init__(self, mode: PromptText = "off", *, most: int = 1_000_000) -> None:
+        """Of a text that has more than twice `most` characters, so many at either end are remembered."""
         self.mode: PromptText = mode
+        self._most = most
         self._keyed: HMAC | None = None
 
     def hash_under(self, key: bytes) -> None:
@@ -36,7 +38,7 @@ class Prompts:
         if self.mode == "off" or not text:
             return NOTHING
         if self.mode == "full":
-            return Remembered(text=text)
+            return Remembered(text=text if len(text) <= 2 * self._most else text[: self._most] + text[-self._most :])
         return NOTHING if self._keyed is None else Remembered(hash=hashed(text, self._keyed))
 
 

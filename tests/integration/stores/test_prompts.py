@@ -9,10 +9,19 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
+from numpy.typing import NDArray
 
+from conduit import Model, Price, Router
+from conduit.core.events import Event, FeaturesChanged
+from conduit.core.prompts import Prompts, PromptText
 from conduit.core.storage import Place
+from conduit.core.system import StillClock, TimeOrderedIds
+from conduit.gateway.follow import Follower
+from conduit.gateway.reread import Rereading
+from conduit.gateway.snapshots import Snapshots
 from conduit.observability.redaction import Redactor
 from conduit.stores import detour, rows
 from conduit.stores.archive import SqlArchive
@@ -21,9 +30,11 @@ from conduit.stores.lines import lines_from, lines_to
 from conduit.stores.parquet import parquet_from, parquet_to
 from conduit.stores.pruning import SqlPruning
 from conduit.stores.secrets import SqlSecrets
+from conduit.stores.snapshots import SqlSnapshots
 from conduit.stores.spool import SpoolFile
 from conduit.stores.sql import SqlLedger
 from tests.support.fault_proxy import FaultProxy
+from tests.support.plain import PlainFeatures
 from tests.unit.stores.entries import decision, name, observation, outcome, plain
 
 SECRET = "sk-live-0123456789abcdef"
@@ -180,3 +191,46 @@ async def test_all_processes_of_a_deployment_have_one_secret(url: str) -> None:
         assert len(set(found)) == 1
         assert await SqlSecrets(other.database).shared("prompts", made=b"later") == found[0]
         assert await SqlSecrets(other.database).shared("another", made=b"later") == b"later"
+
+
+# ------------------------------------------------------------------ another version of features
+
+
+class Newer(PlainFeatures):
+    version = "plain-2"
+
+    def context(self, text: str) -> NDArray[np.float64]:
+        return np.array([float("1" in text), len(text) / 7.0, 1.0])
+
+
+def chooser(features: PlainFeatures, mode: PromptText) -> Router:
+    clock = StillClock(5.0)
+    models = [Model("cheap", "p", price=Price(0.1, 0.4)), Model("dear", "q", price=Price(10.0, 40.0))]
+    ids = TimeOrderedIds(clock)
+    return Router(models, seed=1, features=features, clock=clock, ids=ids, prompts=Prompts(mode))
+
+
+async def test_new_features_learn_from_the_texts_of_a_database(url: str) -> None:
+    """More than are read at a time; some have no text; and a second start finds the snapshot of the first."""
+    async with opened(url, redact=redact) as ledger:
+        for mode, n in (("full", 230), ("off", 9)):
+            older = chooser(PlainFeatures(), mode)
+            for number in range(n):
+                made = older.choose(f"What is {number}?")
+                await ledger.append(made, made.observation(quality=number / n, output_tokens=5.0))
+        for expected in ([FeaturesChanged("plain-2", 230, 9)], []):
+            newer, events = chooser(Newer(), "full"), list[Event]()
+            clock, store = StillClock(5.0), SqlSnapshots(ledger.database)
+            kept = Snapshots(store, router=newer, clock=clock, listener=events.append, every=1)
+            follower = Follower(
+                ledger=ledger,
+                router=newer,
+                listener=events.append,
+                interval_s=60.0,
+                snapshots=kept,
+                rereading=Rereading(ledger, Newer()),
+            )
+            await follower.begin()
+            assert [event for event in events if isinstance(event, FeaturesChanged)] == expected
+            assert newer.beliefs.folded == 230
+            await kept.save(follower.position)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conduit.core.features import clipped
+from conduit.core.prompts import Prompts
 from conduit.observability.redaction import MARGIN, Redactor
 
 CARD = "4111 1111 1111 1111"
@@ -107,3 +108,11 @@ def test_no_half_of_a_secret_is_kept_where_a_text_is_cut(most: int, place: int) 
 
 def test_a_short_text_is_kept_whole() -> None:
     assert Redactor().ends("Write to me@here.org.", most=100) == "Write to [email]."
+
+
+@pytest.mark.parametrize("most", [7, 100, 20_000])
+@pytest.mark.parametrize("length", [50, 45_000, 300_000])
+def test_what_is_remembered_of_a_long_text_is_all_that_is_looked_at(most: int, length: int) -> None:
+    text = "".join(f"word{n} me@here.org " for n in range(length // 10))[:length]
+    remembered = Prompts("full", most=most + MARGIN)(text).text or ""
+    assert Redactor().ends(remembered, most=most) == Redactor().ends(text, most=most)
