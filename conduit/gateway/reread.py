@@ -20,6 +20,7 @@ class Rereading:
 
     def __init__(self, ledger: Ledger, features: Features) -> None:
         self._ledger, self._features = ledger, features
+        self._counting = True
         self._reread: set[str] = set()
         self._lost: set[str] = set()
 
@@ -31,15 +32,17 @@ class Rereading:
         if not foreign:
             return observed
         texts = await self._ledger.prompts(sorted(foreign))
-        self._reread |= texts.keys()
-        self._lost |= foreign - texts.keys()
+        if self._counting:
+            self._reread |= texts.keys()
+            self._lost |= foreign - texts.keys()
         contexts = await asyncio.to_thread(self._contexts, texts)
         return [(position, self._anew(each, contexts)) for position, each in observed]
 
     def told(self) -> FeaturesChanged | None:
-        """How many decisions it was since the last time; None: there were none."""
+        """How many decisions it was until now; None: there were none. What comes later is not counted: names would add
+        up while older workers go on."""
         found = FeaturesChanged(self._features.version, len(self._reread), len(self._lost))
-        self._reread, self._lost = set(), set()
+        self._counting, self._reread, self._lost = False, set(), set()
         return found if found.replayed or found.lost else None
 
     def _contexts(self, texts: Mapping[str, str]) -> Mapping[str, Vector]:

@@ -187,3 +187,16 @@ def test_a_file_that_cannot_be_written_stops_the_start_and_is_named(tmp_path: Pa
         gateway.start()
     assert "conduit.db" in gateway.said
     assert b"grandmother" in (tmp_path / "conduit.db").read_bytes()
+
+
+def test_the_same_prompt_hashes_alike_in_all_workers_and_after_a_restart(tmp_path: Path) -> None:
+    """And nowhere else: another deployment has another key."""
+    hashes: dict[str, set[str]] = {}
+    for folder in ("one", "one", "other"):
+        with GatewayProcess(tmp_path / folder, workers=2, env=ENV) as gateway:
+            for n in range(12):
+                gateway.post("/v1/route", {"prompt": "What is 2 + 2?" if n % 2 else "What is 3 + 3?"})
+            found = gateway.get("/v1/decisions?limit=100").json["data"]
+            hashes.setdefault(folder, set()).update(record["prompt_hash"] for record in found)
+    assert len(hashes["one"]) == len(hashes["other"]) == 2
+    assert hashes["one"].isdisjoint(hashes["other"])

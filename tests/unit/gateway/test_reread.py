@@ -143,3 +143,13 @@ async def test_the_next_start_begins_where_this_one_was() -> None:
     await taught(ledger, older, TEXTS[10:13])
     await follower._step()
     assert again.beliefs.folded == folded + 3 + 2
+
+
+async def test_names_of_what_comes_later_do_not_add_up() -> None:
+    ledger, older, newer = MemoryLedger(), router(PlainFeatures()), router(Newer())
+    await taught(ledger, older, TEXTS[:4])
+    rereading = Rereading(ledger, newer.features)
+    await rereading.understood(await ledger.observations(after=0, limit=100))
+    assert rereading.told() == FeaturesChanged("plain-2", 4, 0)
+    await rereading.understood(await ledger.observations(after=0, limit=100))
+    assert rereading.told() is None
