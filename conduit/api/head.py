@@ -1,6 +1,7 @@
-"""What comes before there is a request: its head, and all else that is no body, within a size and a time.
+"""What no application sees of a connection: a request's head, all else that is no body, and who reads the answer.
 
-uvicorn keeps any amount of it, for as long as it takes, before the application hears of a request. `conduit serve`
+uvicorn keeps any amount of the former, for as long as it takes, before the application hears of a request, and waits
+for ever for who does not read. `conduit serve`
 listens with this; others are told to:
 
     uvicorn conduit.api.app:app --http conduit.api.head:BoundedHead
@@ -21,15 +22,18 @@ TOO_SLOW = b"408 Request Timeout"
 class BoundedHead(HttpToolsProtocol):
     """Ends a connection whose caller begins a request and does not bring its head within `head_s` seconds, or brings no
     request at all, or is answered and still not done; while the application runs, its deadline holds (SizeLimit). Ends
-    one too that brings more around a body than anybody needs.
+    one too that brings more around a body than anybody needs, and one whose caller reads so little of an answer that
+    none of it could be sent on for `unread_s` seconds.
 
     Fields after a body are dropped: whoever checked the headers has not seen them.
     """
 
     head_s = 20.0
+    unread_s = 60.0
     _in_head = False
     _spare = MOST_AROUND
     _due: TimerHandle | None = None
+    _unread: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -37,7 +41,16 @@ class BoundedHead(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.unread_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_watching()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         self._spare -= len(data)
@@ -76,6 +89,11 @@ class BoundedHead(HttpToolsProtocol):
         if self._due is not None:
             self._due.cancel()
             self._due = None
+
+    def _stop_watching(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _too_slow(self) -> None:
         if self._answering:  # an earlier request of this connection

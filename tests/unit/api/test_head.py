@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 from uvicorn import Config
 from uvicorn.server import ServerState
@@ -40,11 +40,31 @@ async def slow(request: Request) -> PlainTextResponse:
 
 class Impatient(BoundedHead):
     head_s = 0.05
+    unread_s = 0.05
+
+
+class Endless:
+    """An answer that goes on for as long as somebody takes it."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+
+    async def answer(self, request: Request) -> StreamingResponse:
+        return StreamingResponse(self._pieces())
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                await asyncio.sleep(0)  # as a provider's stream would
+                yield b"x" * 65_536
+        finally:
+            self.over.set()
 
 
 @asynccontextmanager
-async def listening(protocol: type[BoundedHead]) -> AsyncIterator[Connect]:
+async def listening(protocol: type[BoundedHead], *more: Route) -> AsyncIterator[Connect]:
     routes = [
+        *more,
         Route("/", names_and_body, methods=["GET", "POST"]),
         Route("/unread", unread, methods=["POST"]),
         Route("/slow", slow),
@@ -166,3 +186,31 @@ async def test_bodies_in_pieces_of_one_byte_have_enough_around_them() -> None:
         said = await left((reader, writer))
         assert b"['host', 'transfer-encoding'] 100000" in said
         assert b"['connection', 'host'] 0" in said
+
+
+async def test_who_does_not_read_an_answer_is_cut_off_and_the_answer_ended() -> None:
+    endless = Endless()
+    async with listening(Impatient, Route("/endless", endless.answer)) as connect:
+        reader, writer = await connect()
+        writer.transport.pause_reading()
+        writer.write(GET.replace(b"/", b"/endless", 1) + b"\r\n")
+        await asyncio.wait_for(endless.over.wait(), 10)
+        writer.transport.resume_reading()
+        with suppress(ConnectionError):
+            assert b"HTTP/1.1 200" in await left((reader, writer))
+        writer.close()
+
+
+async def test_who_reads_slowly_is_not_cut_off() -> None:
+    """All the time there is more than can be sent, but never for long the same."""
+    endless = Endless()
+    async with listening(Impatient, Route("/endless", endless.answer)) as connect:
+        reader, writer = await connect()
+        writer.write(GET.replace(b"/", b"/endless", 1) + b"\r\n")
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + 4 * Impatient.unread_s
+        while loop.time() < until_s:
+            await reader.readexactly(65_536)
+        assert not endless.over.is_set()
+        writer.transport.abort()
+        await asyncio.wait_for(endless.over.wait(), 10)
