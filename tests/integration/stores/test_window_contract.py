@@ -238,6 +238,20 @@ async def test_who_leaves_waits_for_no_server_and_nobody_complains_of_it(valkey:
     assert complaints == []
 
 
+async def test_who_asks_behind_one_who_leaves_waits_no_longer_for_it(valkey: ValkeyServer) -> None:
+    window = RedisWindow(connect(valkey.url), patience_s=SHORT_S)
+    await window.open()
+    valkey.freeze()
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    await window.leave("caller", new(), 1)
+    await asyncio.sleep(0)  # it is on its way
+    with pytest.raises(WindowUnavailable):
+        await window.enter("caller", new(), THREE)
+    assert loop.time() - began_s < 2 * SHORT_S
+    await window.close()
+
+
 async def test_who_leaves_makes_room_in_other_processes_though_nobody_asks_anything_here_again(redis_url: str) -> None:
     here, there = (RedisWindow(connect(redis_url), patience_s=PATIENT_S) for _ in range(2))
     limits, caller, visits = Limits(concurrent=2), new("caller"), [new(), new()]
