@@ -67,4 +67,5 @@ def test_the_library_remembers_nothing_unless_it_is_told_to() -> None:
 def test_of_a_text_without_end_both_ends_are_remembered() -> None:
     made = Prompts("full", most=10)
     assert made("a" * 20).text == "a" * 20
+    assert made("a" * 10 + "b" + "c" * 10).text == "a" * 10 + "c" * 10
     assert made("a" * 10 + "b" * 1000 + "c" * 10).text == "a" * 10 + "c" * 10
