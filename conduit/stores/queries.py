@@ -2,9 +2,24 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, insert, null, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    func,
+    insert,
+    null,
+    select,
+    text,
+)
+from sqlalchemy.dialects import sqlite
 
 from conduit.core.decision import Observation
 from conduit.core.errors import LedgerConflict
@@ -36,7 +51,13 @@ _light = _with_ends(*(null().label(c.name) if c is decisions.c.prompt else c for
 """Without texts, which may be many times the rest."""
 
 _observed = decisions.c.context, decisions.c.features
-_observations = select(observations, *_observed).join(decisions, decisions.c.id == observations.c.decision_id)
+_observations = (
+    select(observations, *_observed)
+    .join(decisions, decisions.c.id == observations.c.decision_id)
+    .where(observations.c.position > bindparam("after"))
+    .order_by(observations.c.position)
+    .limit(bindparam("most", type_=Integer))
+)
 
 _teaching = and_(
     text("latest.weight > 0"),  # as the index says it: with a parameter for 0 it would not be used
@@ -117,9 +138,8 @@ def _of_key(statement: Select[Any], key_id: str | None) -> Select[Any]:
 
 
 def observed(connection: Connection, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
-    position = observations.c.position
-    statement = _observations.where(position > after).order_by(position).limit(limit)
-    return [rows.observation(row) for row in connection.execute(statement)]
+    found = connection.execute(_observations, {"after": after, "most": limit})
+    return [rows.observation(row) for row in found]
 
 
 def prompts(connection: Connection, names: Sequence[str]) -> Mapping[str, str]:
@@ -147,8 +167,16 @@ def latest(connection: Connection, session_id: str, key_id: str | None, before: 
 
 
 def _insert_into(connection: Connection, table: Table, values: Sequence[rows.Row]) -> None:
+    """As SQLite's driver takes it: to look at each value of each row costs as much as to write them."""
     if values:
-        connection.execute(insert(table), list(values))
+        names = [column.name for column in tables.given(table)]
+        connection.exec_driver_sql(_into(table), [tuple(row[name] for name in names) for row in values])
+
+
+@cache
+def _into(table: Table) -> str:
+    columns = [column.name for column in tables.given(table)]
+    return str(insert(table).compile(dialect=sqlite.dialect(), column_keys=columns))
 
 
 def _of_decisions(connection: Connection, by_table: Mapping[Table, Sequence[rows.Row]]) -> Sequence[rows.Row]:

@@ -1,5 +1,8 @@
 """The tables of the ledger, whose columns stand in the order of the fields of what they keep; others beside it."""
 
+from collections.abc import Sequence
+from functools import cache
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -221,3 +224,9 @@ secrets = Table(
     Column("name", TEXT, primary_key=True),
     Column("secret", LargeBinary, nullable=False),
 )
+
+
+@cache
+def given(table: Table) -> Sequence[Column[object]]:
+    """The columns whose values come with a row; positions are the database's."""
+    return [column for column in table.columns if column.name != "position"]
