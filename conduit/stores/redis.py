@@ -1,7 +1,7 @@
 """What replicas share in Redis or Valkey: one pool, little patience, and no text of a caller's in it."""
 
 import asyncio
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1
@@ -173,16 +173,21 @@ async def _reply(connection: Any) -> Any:
         return error
 
 
-async def _in_time(work: Coroutine[Any, Any, T], patience_s: float) -> T:
+async def _in_time(work: Awaitable[T], patience_s: float) -> T:
     """Raises TimeoutError."""
-    task = asyncio.create_task(work)
-    await asyncio.wait({task}, timeout=patience_s)
-    for _ in range(TURNS):
-        if task.done():
-            return task.result()
-        await asyncio.sleep(0)
-    task.cancel()
-    raise TimeoutError
+    loop = asyncio.get_running_loop()
+    watch: asyncio.Handle
+
+    def give_up(turns: int) -> None:
+        nonlocal watch
+        watch = loop.call_soon(give_up, turns - 1) if turns else loop.call_soon(limit.reschedule, loop.time())
+
+    async with asyncio.timeout(None) as limit:
+        watch = loop.call_later(patience_s, give_up, TURNS)
+        try:
+            return await work
+        finally:
+            watch.cancel()
 
 
 class RedisWindow:
