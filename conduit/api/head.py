@@ -15,6 +15,7 @@ MOST_AROUND = 65_536
 """Bytes of a request that are no body, over what came in one piece with its beginning."""
 SPARED_BY_A_BYTE = 8
 """A byte of body in a chunk of its own has five around it."""
+LEAST_READ = 16_384
 TOO_MUCH = b"431 Request Header Fields Too Large"
 TOO_SLOW = b"408 Request Timeout"
 
@@ -22,8 +23,8 @@ TOO_SLOW = b"408 Request Timeout"
 class BoundedHead(HttpToolsProtocol):
     """Ends a connection whose caller begins a request and does not bring its head within `head_s` seconds, or brings no
     request at all, or is answered and still not done; while the application runs, its deadline holds (SizeLimit). Ends
-    one too that brings more around a body than anybody needs, and one whose caller reads so little of an answer that
-    none of it could be sent on for `unread_s` seconds.
+    one too that brings more around a body than anybody needs, and one whose caller takes less than LEAST_READ bytes of
+    what waits to be sent within `unread_s` seconds.
 
     Fields after a body are dropped: whoever checked the headers has not seen them.
     """
@@ -46,7 +47,7 @@ class BoundedHead(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread = self.loop.call_later(self.unread_s, self.transport.abort)
+        self._watch()
 
     def resume_writing(self) -> None:
         self._stop_watching()
@@ -89,6 +90,16 @@ class BoundedHead(HttpToolsProtocol):
         if self._due is not None:
             self._due.cancel()
             self._due = None
+
+    def _watch(self) -> None:
+        self._unread = self.loop.call_later(self.unread_s, self._look, self.transport.get_write_buffer_size())
+
+    def _look(self, waited: int) -> None:
+        """While so much waits nothing is added; a whole answer may wait at once, and take its time."""
+        if self.transport.get_write_buffer_size() > waited - LEAST_READ:
+            self.transport.abort()
+        else:
+            self._watch()
 
     def _stop_watching(self) -> None:
         if self._unread is not None:

@@ -183,16 +183,17 @@ def _whose(request: Request) -> str | None:
 async def decisions(request: Request) -> Response:
     limit = _limit(request.query_params.get("limit", "50"))
     before = request.query_params.get("before")
-    found = await _conduit(request).ledger.recent(limit=limit, before=before, key_id=owner(request))
-    return json_response(decisions_view(found, limit=limit))
+    own = owner(request)
+    found = await _conduit(request).ledger.recent(limit=limit, before=before, key_id=own)
+    return json_response(decisions_view(found, limit=limit, hashes=own is None))
 
 
 async def decision(request: Request) -> Response:
-    name = request.path_params["id"]
-    record = await _conduit(request).ledger.find(name, key_id=owner(request))
+    name, own = request.path_params["id"], owner(request)
+    record = await _conduit(request).ledger.find(name, key_id=own)
     if record is None:
         raise NotFound("decision", name, param="id")
-    return json_response(record_view(record))
+    return json_response(record_view(record, hashes=own is None))
 
 
 def _limit(text: str) -> int:

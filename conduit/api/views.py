@@ -85,19 +85,20 @@ def decision_view(decision: Decision) -> dict[str, Any]:
     }
 
 
-def record_view(record: Record) -> dict[str, Any]:
+def record_view(record: Record, *, hashes: bool) -> dict[str, Any]:
+    """`hashes`: of prompts, for admins. Whoever sees those of his own guesses can try whether others asked the same."""
     outcome, feedback = record.outcome, record.feedback
     return {
         **decision_view(record.decision),
-        **_remembered(record.decision),
+        **_remembered(record.decision, hashes=hashes),
         "outcome": None if outcome is None else _without_id(asdict(outcome)),
         "feedback": None if feedback is None or not feedback.signals else _without_id(asdict(feedback)),
     }
 
 
-def _remembered(decision: Decision) -> dict[str, str]:
+def _remembered(decision: Decision, *, hashes: bool) -> dict[str, str]:
     """Of the prompt, what is kept."""
-    hashed = {} if decision.prompt_hash is None else {"prompt_hash": decision.prompt_hash.hex()}
+    hashed = {} if decision.prompt_hash is None or not hashes else {"prompt_hash": decision.prompt_hash.hex()}
     return hashed if decision.prompt is None else {**hashed, "prompt": decision.prompt}
 
 
@@ -105,9 +106,13 @@ def _without_id(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in {"decision_id", "key_id"}}
 
 
-def decisions_view(records: Sequence[Record], *, limit: int) -> dict[str, Any]:
+def decisions_view(records: Sequence[Record], *, limit: int, hashes: bool) -> dict[str, Any]:
     """A page; `has_more` says that there may be another from the last id on."""
-    return {"object": "list", "data": [record_view(r) for r in records], "has_more": len(records) == limit}
+    return {
+        "object": "list",
+        "data": [record_view(r, hashes=hashes) for r in records],
+        "has_more": len(records) == limit,
+    }
 
 
 def complete_view(decision: Decision, outcome: Outcome, *, content: str, query_id: str) -> dict[str, Any]:

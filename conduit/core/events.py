@@ -153,9 +153,9 @@ class FeaturesChanged:
     version: str
     """Of the features now."""
     replayed: int
-    """Decisions whose contexts were computed anew from their texts."""
+    """Of these, those whose contexts were computed anew from the texts of their decisions."""
     lost: int
-    """Decisions without a text: what they taught says nothing any more."""
+    """Those without a text: what they taught says nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)

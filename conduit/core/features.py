@@ -16,6 +16,8 @@ from conduit.core.signature import SIGNS, signature
 Vector = NDArray[np.float64]
 
 HEAD, TAIL = 6000, 2000
+NO_FEATURES = "none"
+"""The version of a context that nobody looked a text over for: that of an embedding."""
 
 KINDS = 9
 LOWER, UPPER, DIGIT, SPACE, NEWLINE, STOP, CODE_SIGN, MATH_SIGN, FOREIGN = range(KINDS)

@@ -21,6 +21,7 @@ from conduit.core.errors import (
     UpstreamRejected,
 )
 from conduit.core.events import Decided, Settled
+from conduit.core.features import NO_FEATURES
 from conduit.core.protocols import Answer, Call, Clock, Ids, Listener, Provider
 from conduit.core.storage import Ledger, Place
 from conduit.gateway.cashier import Cashier
@@ -134,7 +135,7 @@ class Embeddings:
             policy="none",
             routed=False,
             context=np.zeros(0),
-            features="none",
+            features=NO_FEATURES,
             domain=EMBEDDINGS,
             input_tokens=query.estimated_input_tokens,
             key_id=query.key_id,

@@ -55,7 +55,7 @@ class Follower:
         """
         async with self._alone:
             while await self._read():
-                pass
+                await self._save()
             if self._router.beliefs.behind:
                 await self._renew()
 
@@ -88,9 +88,13 @@ class Follower:
             read = await self._read()
             if self._router.beliefs.stale or (read == 0 and self._router.beliefs.behind):
                 await self._renew()
-            if self.snapshots is not None and self.snapshots.due(self.position):
-                await self.snapshots.save(self.position)
+            await self._save()
         return read
+
+    async def _save(self) -> None:
+        """Also on the way through a long ledger: who is stopped there goes on from here."""
+        if self.snapshots is not None and self.snapshots.due(self.position):
+            await self.snapshots.save(self.position)
 
     async def _renew(self) -> None:
         """Beliefs, and what is known of who has changed."""

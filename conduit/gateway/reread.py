@@ -7,7 +7,7 @@ from dataclasses import replace
 from conduit.bandits.policy import Vector
 from conduit.core.decision import Observation
 from conduit.core.events import FeaturesChanged
-from conduit.core.features import kept_context
+from conduit.core.features import NO_FEATURES, kept_context
 from conduit.core.protocols import Features
 from conduit.core.storage import Ledger
 
@@ -21,28 +21,28 @@ class Rereading:
     def __init__(self, ledger: Ledger, features: Features) -> None:
         self._ledger, self._features = ledger, features
         self._counting = True
-        self._reread: set[str] = set()
-        self._lost: set[str] = set()
+        self._reread = self._lost = 0
 
     async def understood(self, observed: Observed) -> Observed:
         """Those of other features with a context of these; where there is no text as they are: beliefs pass them over.
         Raises LedgerUnavailable."""
         version = self._features.version
-        foreign = {each.decision_id for _, each in observed if each.features != version}
+        foreign = [each.decision_id for _, each in observed if each.features not in {version, NO_FEATURES}]
         if not foreign:
             return observed
-        texts = await self._ledger.prompts(sorted(foreign))
+        texts = await self._ledger.prompts(sorted(set(foreign)))
         if self._counting:
-            self._reread |= texts.keys()
-            self._lost |= foreign - texts.keys()
+            reread = sum(name in texts for name in foreign)
+            self._reread += reread
+            self._lost += len(foreign) - reread
         contexts = await asyncio.to_thread(self._contexts, texts)
         return [(position, self._anew(each, contexts)) for position, each in observed]
 
     def told(self) -> FeaturesChanged | None:
-        """How many decisions it was until now; None: there were none. What comes later is not counted: names would add
-        up while older workers go on."""
-        found = FeaturesChanged(self._features.version, len(self._reread), len(self._lost))
-        self._counting, self._reread, self._lost = False, set(), set()
+        """How many it was until now; None: there were none. What comes later, from older workers that go on, is not
+        counted."""
+        found = FeaturesChanged(self._features.version, self._reread, self._lost)
+        self._counting, self._reread, self._lost = False, 0, 0
         return found if found.replayed or found.lost else None
 
     def _contexts(self, texts: Mapping[str, str]) -> Mapping[str, Vector]:

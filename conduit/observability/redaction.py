@@ -17,7 +17,7 @@ NAMED = re.compile(
 )
 DIGITS = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])")
 DATA = re.compile(r"data:[\w/+.-]{1,80};base64,[A-Za-z0-9+/=]{64,}")
-
+UNBROKEN = re.compile(r"\A[A-Za-z0-9+/=_\r\n-]{64,}")
 
 MARGIN = 1024
 """Characters beyond what is kept that are looked at, so that no secret is cut in two and half of it kept."""
@@ -44,16 +44,17 @@ class Redactor:
         if len(text) <= most:
             return self.text(text)[:most]
         tail = min(TAIL, most // 4)
-        return f"{self._head(text, most - tail - 1)}\n{self._tail(text, tail)}"
+        return f"{self._head(text, most - tail - 1)}\n{self._tail(text, tail, most)}"
 
     def _head(self, text: str, room: int) -> str:
         looked_at = text[: room + MARGIN]
         redacted = self.text(looked_at)
         return redacted[: room if looked_at == text else min(room, max(len(redacted) - MARGIN, 0))]
 
-    def _tail(self, text: str, room: int) -> str:
-        looked_at = text[-(room + MARGIN) :]
-        redacted = self.text(looked_at)
+    def _tail(self, text: str, room: int, most: int) -> str:
+        """What begins before what is looked at, and has neither blank nor stop, may be the rest of a file or a key."""
+        looked_at = text[-(most + MARGIN) :]
+        redacted = self.text(looked_at if looked_at == text else UNBROKEN.sub("[file]", looked_at))
         return redacted[max(len(redacted) - room, 0 if looked_at == text else MARGIN) :]
 
     def value(self, value: object, *, most: int) -> object:

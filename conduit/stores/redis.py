@@ -117,7 +117,8 @@ class Exchange:
         try:
             replies = await _in_time(self._replies([question for question, _ in asked]), self._patience_s)
         except Exception as error:  # noqa: BLE001  whoever asked must hear of it; uvloop's closed sockets raise RuntimeError
-            asked, self._waiting = asked + self._waiting, []  # who came meanwhile has waited long enough, too
+            if isinstance(error, TimeoutError):
+                asked, self._waiting = asked + self._waiting, []  # who came meanwhile would wait anew
             replies = [error] * len(asked)
             with suppress(Exception):
                 await self._redis.connection_pool.disconnect()  # what was asked may still be answered there

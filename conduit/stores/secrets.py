@@ -17,8 +17,10 @@ class SqlSecrets:
         self._database = database
 
     async def shared(self, name: str, *, made: bytes) -> bytes:
+        """Only who finds none needs a database that can be written."""
         with in_our_words():
-            return await self._database.write(partial(_shared, name=name, made=made), power_safe=True)
+            kept = await self._database.read(partial(_kept, name=name))
+            return kept or await self._database.write(partial(_shared, name=name, made=made), power_safe=True)
 
 
 class MemorySecrets:
@@ -31,9 +33,14 @@ class MemorySecrets:
         return self._kept.setdefault(name, made)
 
 
+def _kept(connection: Connection, *, name: str) -> bytes:
+    """Empty: there is none."""
+    found = connection.execute(select(secrets.c.secret).where(secrets.c.name == name)).scalar_one_or_none()
+    return bytes(found or b"")
+
+
 def _shared(connection: Connection, *, name: str, made: bytes) -> bytes:
     """Who comes second waits for the first, and reads what that one has written."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     connection.execute(dialect.insert(secrets).values(name=name, secret=made).on_conflict_do_nothing())
-    kept: bytes = connection.execute(select(secrets.c.secret).where(secrets.c.name == name)).scalar_one()
-    return bytes(kept)
+    return _kept(connection, name=name)

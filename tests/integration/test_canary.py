@@ -142,17 +142,18 @@ def test_a_prompt_is_in_the_ledger_where_it_is_to_be_kept_and_nowhere_else(
         gateway.post("/v1/route", {"prompt": f"{prompt}; my key is {FAKE_KEY}"}, mine)
         path = f"/v1/decisions/{whole.headers['x-conduit-decision']}"
         records = [gateway.get(path, headers).json for headers in (mine, ADMIN)]
-        pages = gateway.get("/v1/decisions", mine)
+        pages, everybodys = (gateway.get("/v1/decisions", headers) for headers in (mine, ADMIN))
         assert gateway.get(path, others).status == 404
-        other_sinks = [gateway.get("/metrics", ADMIN), gateway.get("/v1/stats", ADMIN), pages]
+        other_sinks = [gateway.get("/metrics", ADMIN), gateway.get("/v1/stats", ADMIN), everybodys, pages]
         last = pages.headers["x-request-id"]
         until(lambda: any(span.attributes.get("conduit.request.id") == last for span in list(collector.spans)))
         gateway.stop()
     for record in records:
         assert record.get("prompt") == (f"{prompt}; my key is [key]" if mode == "full" else None)
-        assert ("prompt_hash" in record) is (mode == "hashed")
-    hashes = {record.get("prompt_hash") for record in pages.json["data"]}
-    assert len(pages.json["data"]) == 3
+    assert ["prompt_hash" in record for record in records] == [False, mode == "hashed"]
+    assert len(pages.json["data"]) == len(everybodys.json["data"]) == 3
+    assert not any("prompt_hash" in record for record in pages.json["data"])
+    hashes = {record.get("prompt_hash") for record in everybodys.json["data"]}
     assert len(hashes) == 1
     assert (None in hashes) is (mode != "hashed")
     sinks = gateway.said + repr(collector.spans) + repr(collector.resources) + repr(collector.metrics)

@@ -1,10 +1,11 @@
 """What is kept of prompts: redacted on whatever way it goes, and written beside rows of before it was kept."""
 
 import asyncio
+import sqlite3
 import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -191,6 +192,17 @@ async def test_all_processes_of_a_deployment_have_one_secret(url: str) -> None:
         assert len(set(found)) == 1
         assert await SqlSecrets(other.database).shared("prompts", made=b"later") == found[0]
         assert await SqlSecrets(other.database).shared("another", made=b"later") == b"later"
+
+
+async def test_a_secret_that_is_there_is_read_while_nobody_can_write(tmp_path: Path) -> None:
+    """A start waits for no lock of another process."""
+    path = tmp_path / "conduit.db"
+    async with opened(f"sqlite:///{path}") as ledger:
+        made = await SqlSecrets(ledger.database).shared("prompts", made=b"first")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with asyncio.timeout(2):  # a writer would wait for five
+                assert await SqlSecrets(ledger.database).shared("prompts", made=b"later") == made
 
 
 # ------------------------------------------------------------------ another version of features

@@ -214,3 +214,21 @@ async def test_who_reads_slowly_is_not_cut_off() -> None:
         assert not endless.over.is_set()
         writer.transport.abort()
         await asyncio.wait_for(endless.over.wait(), 10)
+
+
+async def test_a_whole_answer_may_take_longer_than_a_part_of_it() -> None:
+    """All of it waits at once, and it is read steadily."""
+
+    async def whole(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("x" * 64_000_000)
+
+    async with listening(Impatient, Route("/whole", whole)) as connect:
+        reader, writer = await connect()
+        writer.write(GET.replace(b"/", b"/whole", 1) + b"\r\n")
+        loop, read = asyncio.get_running_loop(), 0
+        began_s = loop.time()
+        while read < 64_000_000:
+            read += len(await asyncio.wait_for(reader.read(200_000), 10))
+            await asyncio.sleep(0.001)
+        assert loop.time() - began_s > 4 * Impatient.unread_s
+        writer.close()

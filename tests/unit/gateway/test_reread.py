@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from conduit import Model, Price, Router
 from conduit.core.decision import Decision
 from conduit.core.events import Event, FeaturesChanged
+from conduit.core.features import NO_FEATURES
 from conduit.core.prompts import Prompts
 from conduit.core.system import CountingIds, StillClock
 from conduit.gateway.follow import Follower
@@ -79,7 +80,7 @@ async def test_new_features_believe_what_they_would_had_they_always_been_there()
     ledger, newer = MemoryLedger(), router(Newer())
     made = await taught(ledger, router(PlainFeatures()), TEXTS)
     _, told = await started(ledger, newer)
-    assert told == [FeaturesChanged("plain-2", len(made), 0)]
+    assert told == [FeaturesChanged("plain-2", len(made) + 2 * len(made[::5]), 0)]
     expected = router(Newer())
     texts = {decision.id: text for decision, text in zip(made, TEXTS, strict=True)}
     for _, each in await ledger.observations(after=0, limit=10_000):
@@ -105,7 +106,7 @@ async def test_without_texts_beliefs_start_anew_and_say_so(mode) -> None:
     await taught(ledger, router(PlainFeatures(), mode), TEXTS[:20])
     await taught(ledger, _later(router(PlainFeatures())), TEXTS[:7])
     _, told = await started(ledger, newer)
-    assert told == [FeaturesChanged("plain-2", 7, 20)]
+    assert told == [FeaturesChanged("plain-2", 11, 28)]
     assert newer.beliefs.folded == 7 + 4
 
 
@@ -145,11 +146,20 @@ async def test_the_next_start_begins_where_this_one_was() -> None:
     assert again.beliefs.folded == folded + 3 + 2
 
 
-async def test_names_of_what_comes_later_do_not_add_up() -> None:
+async def test_what_comes_later_is_not_counted() -> None:
     ledger, older, newer = MemoryLedger(), router(PlainFeatures()), router(Newer())
     await taught(ledger, older, TEXTS[:4])
     rereading = Rereading(ledger, newer.features)
     await rereading.understood(await ledger.observations(after=0, limit=100))
-    assert rereading.told() == FeaturesChanged("plain-2", 4, 0)
+    assert rereading.told() == FeaturesChanged("plain-2", 6, 0)
     await rereading.understood(await ledger.observations(after=0, limit=100))
     assert rereading.told() is None
+
+
+async def test_an_embedding_is_of_no_features_and_not_lost_to_new_ones() -> None:
+    ledger, newer = MemoryLedger(), router(Newer())
+    (made,) = await taught(ledger, newer, TEXTS[:1])
+    embedding = replace(made, id="dec_embedding", context=made.context[:0], features=NO_FEATURES)
+    await ledger.append(embedding, embedding.observation(quality=1.0))
+    _, told = await started(ledger, newer)
+    assert told == []

@@ -150,7 +150,7 @@ async def test_one_of_another_policy_is_passed_over_and_serves_when_the_policy_i
     world.events.clear()
     r = router()
     await world.started(r)
-    assert world.refusals() == []
+    assert world.refusals() == [(30, "policy")]  # which the other has taken on its way
     assert_the_whole_fold(r, world)
 
 

@@ -116,3 +116,14 @@ def test_what_is_remembered_of_a_long_text_is_all_that_is_looked_at(most: int, l
     text = "".join(f"word{n} me@here.org " for n in range(length // 10))[:length]
     remembered = Prompts("full", most=most + MARGIN)(text).text or ""
     assert Redactor().ends(remembered, most=most) == Redactor().ends(text, most=most)
+
+
+@pytest.mark.parametrize("size", [1700, 3247, 60_000])
+@pytest.mark.parametrize("begin", ["-----BEGIN RSA PRIVATE KEY-----\n", "data:image/png;base64,"])
+@pytest.mark.parametrize("behind", [0, 500, 1900])
+def test_of_what_is_long_and_stands_at_the_end_nothing_is_kept(size: int, begin: str, behind: int) -> None:
+    """However far before the tail it began."""
+    lines = "" if begin.startswith("data") else "\n"
+    secret = lines.join(["SECRETsecret+/0123456789" * 2] * (size // 48))
+    text = "word " * 10_000 + begin + secret + " more" * (behind // 5)
+    assert "SECRET" not in Redactor().ends(text, most=20_000)
