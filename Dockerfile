@@ -16,7 +16,7 @@ FROM python:3.13-slim
 
 RUN useradd --uid 10001 --create-home --home-dir /data conduit
 COPY --from=build /opt/conduit /opt/conduit
-ENV PATH=/opt/conduit/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LOG_FORMAT=json
+ENV PATH=/opt/conduit/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LOG_FORMAT=json MALLOC_ARENA_MAX=1
 USER 10001
 WORKDIR /data
 EXPOSE 8000
