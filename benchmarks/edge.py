@@ -8,9 +8,9 @@
 `cost`: CPU of this process for a request through the whole stack, less that of the same route without it; both
 alternate in one run, so that their ratio says more than the microseconds of a machine in its mood. With a limit of
 requests at once Valkey is also told of each end, together with the next question when there is one by then: `at once`
-has one, `apart` (a millisecond between requests) has none. `exact`: 200 requests at once over
-three workers at limit 40. `outage`: Valkey is killed and started again under load. `body`: a gigabyte in chunks.
-Valkey is the one of the tests; logs go to standard error.
+has one, `apart` (a millisecond between requests) has none. `tokens`: and a limit of tokens, for which the route asks.
+`exact`: 200 requests at once over three workers at limit 40. `outage`: Valkey is killed and started again under load.
+`body`: a gigabyte in chunks. Valkey is the one of the tests; logs go to standard error.
 """
 
 import argparse
@@ -35,12 +35,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Scope
 
 from conduit.api.app import create_app
+from conduit.api.ratelimit import set_aside
 from conduit.core.config import make_settings
+from conduit.core.query import Query
+from conduit.gateway.exchange import Ask
 from tests.support.gateway import GatewayProcess
 from tests.support.valkey import ValkeyServer
 
 OWN = "operators-own-key"
 BODY = b'{"prompt": "What is 2 + 2?"}' + b" " * 1000
+ASK = Ask(Query("What is 2 + 2?"), {})
 BATCH = 100
 LIMIT, AT_ONCE = 40, 200
 CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
@@ -50,6 +54,7 @@ CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
 
 async def answer(request: Request) -> Response:
     await request.body()
+    await set_aside(request.scope, ASK)
     return Response(b"{}", media_type="application/json")
 
 
@@ -118,6 +123,7 @@ def cost(requests: int) -> None:
         asyncio.run(measure("Valkey", requests, database_url=url, **shared))
         shared["api_concurrent_limit"] = 1000
         asyncio.run(measure("at once", requests, database_url=url, **shared))
+        asyncio.run(measure("tokens", requests, database_url=url, api_token_limit=1_000_000_000, **shared))
         asyncio.run(measure("apart", requests, 0.001, database_url=url, **shared))
 
 
