@@ -1,8 +1,7 @@
 """What no application sees of a connection: a request's head, all else that is no body, and who reads the answer.
 
 uvicorn keeps any amount of the former, for as long as it takes, before the application hears of a request, and waits
-for ever for who does not read. `conduit serve`
-listens with this; others are told to:
+for ever for who does not read. `conduit serve` listens with this; others are told to:
 
     uvicorn conduit.api.app:app --http conduit.api.head:BoundedHead
 """
@@ -16,6 +15,7 @@ MOST_AROUND = 65_536
 SPARED_BY_A_BYTE = 8
 """A byte of body in a chunk of its own has five around it."""
 LEAST_READ = 16_384
+"""Bytes that whoever reads at all has taken in `unread_s`."""
 TOO_MUCH = b"431 Request Header Fields Too Large"
 TOO_SLOW = b"408 Request Timeout"
 

@@ -35,6 +35,8 @@ class Rereading:
             reread = sum(name in texts for name in foreign)
             self._reread += reread
             self._lost += len(foreign) - reread
+        if not texts:
+            return observed
         contexts = await asyncio.to_thread(self._contexts, texts)
         return [(position, self._anew(each, contexts)) for position, each in observed]
 

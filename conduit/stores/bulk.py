@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import TextClause
 
 from conduit.stores.rows import Row
-from conduit.stores.tables import SCHEMA, days, decisions, feedback, given, observations, outcomes
+from conduit.stores.tables import SCHEMA, days, decisions, feedback, observations, outcomes, own_columns
 
 OBSERVING = 0x636F6E64756974
 """The name of a lock: "conduit" as a number."""
@@ -46,7 +46,7 @@ def observe_alone(connection: Connection) -> None:
 
 
 def _columns(table: Table, rows: Sequence[Row]) -> dict[str, object]:
-    return {_parameter(column): [row[column.name] for row in rows] for column in given(table)}
+    return {_parameter(column): [row[column.name] for row in rows] for column in own_columns(table)}
 
 
 def _parameter(column: Column[object]) -> str:
@@ -75,8 +75,8 @@ def _add_up(after: Sequence[str]) -> str:
 
 def _insert(table: Table) -> str:
     """Without what comes after SELECT * FROM the arrays."""
-    names = ", ".join(column.name for column in given(table))
-    arrays = ", ".join(f"CAST(:{_parameter(column)} AS {_type(column)}[])" for column in given(table))
+    names = ", ".join(column.name for column in own_columns(table))
+    arrays = ", ".join(f"CAST(:{_parameter(column)} AS {_type(column)}[])" for column in own_columns(table))
     return f"INSERT INTO {SCHEMA}.{table.name} ({names}) SELECT rows.* FROM unnest({arrays}) AS rows ({names})"
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Table
 from conduit.bandits.policy import Vector
 from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
 from conduit.core.storage import Entry
-from conduit.stores.tables import decisions, feedback, metadata, observations, outcomes
+from conduit.stores.tables import decisions, feedback, metadata, observations, outcomes, own_columns
 
 Row = dict[str, object]
 Rows = list[tuple[Table, Row]]
@@ -198,8 +198,8 @@ def unpacked(record: bytes) -> Rows:
 
 
 def _whole(table: Table, values: Mapping[str, Any]) -> tuple[Table, Row]:
-    given = {column: _blob(value) for column, value in values.items()}
-    return table, {column.name: None for column in table.columns if column.name != "position"} | given
+    found = {column: _blob(value) for column, value in values.items()}
+    return table, dict.fromkeys((column.name for column in own_columns(table)), None) | found
 
 
 def _blob(value: Any) -> object:

@@ -227,6 +227,6 @@ secrets = Table(
 
 
 @cache
-def given(table: Table) -> Sequence[Column[object]]:
+def own_columns(table: Table) -> Sequence[Column[object]]:
     """The columns whose values come with a row; positions are the database's."""
     return [column for column in table.columns if column.name != "position"]

@@ -201,7 +201,7 @@ async def test_who_does_not_read_an_answer_is_cut_off_and_the_answer_ended() -> 
         writer.close()
 
 
-async def test_who_reads_slowly_is_not_cut_off() -> None:
+async def test_who_goes_on_reading_is_not_cut_off() -> None:
     """All the time there is more than can be sent, but never for long the same."""
     endless = Endless()
     async with listening(Impatient, Route("/endless", endless.answer)) as connect:
