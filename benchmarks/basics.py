@@ -23,7 +23,7 @@ from collections.abc import Callable
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from benchmarks.edge import BATCH, answer, batch
+from benchmarks.edge import BATCH, PATH, USUAL, answering, batch
 from benchmarks.overhead import ROOT, free_port
 from conduit import Model, Price, Router
 from conduit.bandits.policy import Vector
@@ -52,7 +52,7 @@ class Kept(TextFeatures):
 
 def route_us() -> float:
     """CPU of one call of a bare route that reads its body: the least of 20 batches."""
-    app = Starlette(routes=[Route("/v1/edge", answer, methods=["POST"])])
+    app = Starlette(routes=[Route(PATH, answering(USUAL), methods=["POST"])])
     return min(asyncio.run(batch(app.router, app))[0] for _ in range(20)) / BATCH * 1e6
 
 

@@ -4,13 +4,17 @@
     python -m benchmarks.edge exact [--runs 20]
     python -m benchmarks.edge outage
     python -m benchmarks.edge body
+    python -m benchmarks.edge unread
 
 `cost`: CPU of this process for a request through the whole stack, less that of the same route without it; both
 alternate in one run, so that their ratio says more than the microseconds of a machine in its mood. With a limit of
 requests at once Valkey is also told of each end, together with the next question when there is one by then: `at once`
-has one, `apart` (a millisecond between requests) has none. `tokens`: and a limit of tokens, for which the route asks.
+has one, `apart` (a millisecond between requests) has none. `tokens`: and a limit of tokens, which are set aside with
+the first question; `long`: of an answer so long that the route has to ask again.
 `exact`: 200 requests at once over three workers at limit 40. `outage`: Valkey is killed and started again under load.
-`body`: a gigabyte in chunks. Valkey is the one of the tests; logs go to standard error.
+`body`: a gigabyte in chunks. `unread`: a caller who may have one request at once asks for a
+stream of 80 MB and reads none of it; how long until that is free again. Valkey is the one of the tests; logs go to
+standard error.
 """
 
 import argparse
@@ -23,11 +27,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -39,12 +44,15 @@ from conduit.api.ratelimit import set_aside
 from conduit.core.config import make_settings
 from conduit.core.query import Query
 from conduit.gateway.exchange import Ask
-from tests.support.gateway import GatewayProcess
+from tests.support.gateway import GatewayProcess, declared
+from tests.support.scripts import chunk, streams
+from tests.support.upstream import FakeUpstream
 from tests.support.valkey import ValkeyServer
 
 OWN = "operators-own-key"
+PATH = "/v1/chat/completions"
 BODY = b'{"prompt": "What is 2 + 2?"}' + b" " * 1000
-ASK = Ask(Query("What is 2 + 2?"), {})
+USUAL, LONG = (Ask(Query("What is 2 + 2?", max_output_tokens=most), {}, size=len(BODY)) for most in (None, 9000))
 BATCH = 100
 LIMIT, AT_ONCE = 40, 200
 CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
@@ -52,10 +60,13 @@ CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
 # ------------------------------------------------------------------ cost
 
 
-async def answer(request: Request) -> Response:
-    await request.body()
-    await set_aside(request.scope, ASK)
-    return Response(b"{}", media_type="application/json")
+def answering(ask: Ask) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        await request.body()
+        await set_aside(request.scope, ask)
+        return Response(b"{}", media_type="application/json")
+
+    return answer
 
 
 def scope_of(app: Starlette) -> Scope:
@@ -64,7 +75,7 @@ def scope_of(app: Starlette) -> Scope:
     return {
         "type": "http",
         "method": "POST",
-        "path": "/v1/edge",
+        "path": PATH,
         "root_path": "",
         "query_string": b"",
         "headers": [(name.encode(), value.encode()) for name, value in names.items()],
@@ -95,10 +106,10 @@ async def batch(called: ASGIApp, app: Starlette, apart_s: float = 0.0) -> tuple[
     return time.process_time() - before, times
 
 
-async def measure(name: str, requests: int, apart_s: float = 0.0, /, **settings: object) -> None:
+async def measure(name: str, requests: int, apart_s: float = 0.0, ask: Ask = USUAL, /, **settings: object) -> None:
     given = {"api_key": OWN, "api_rate_limit": 1_000_000, "sandbox": "on", **settings}
     app = create_app(make_settings(file=given, environ={}), {})
-    app.router.routes.append(Route("/v1/edge", answer, methods=["POST"]))
+    app.router.routes.insert(0, Route(PATH, answering(ask), methods=["POST"]))
     async with app.router.lifespan_context(app):
         await batch(app, app), await batch(app.router, app)
         sides = (app.router, app)
@@ -117,14 +128,17 @@ def cost(requests: int) -> None:
     with tempfile.TemporaryDirectory() as folder, ValkeyServer() as valkey:
         url = f"sqlite:///{folder}/conduit.db"
         shared = {"redis_url": valkey.url, "redis_patience_s": 1.0}
-        asyncio.run(measure("unlimited", requests, database_url=url, api_rate_limit=0))
-        asyncio.run(measure("no log", requests, database_url=url, log_level="error"))
-        asyncio.run(measure("in process", requests, database_url=url))
-        asyncio.run(measure("Valkey", requests, database_url=url, **shared))
+        uvloop.run(measure("unlimited", requests, database_url=url, api_rate_limit=0))
+        uvloop.run(measure("no log", requests, database_url=url, log_level="error"))
+        uvloop.run(measure("in process", requests, database_url=url))
+        every = {"api_concurrent_limit": 1000, "api_token_limit": 1_000_000_000}
+        uvloop.run(measure("all three", requests, database_url=url, **every))
+        uvloop.run(measure("Valkey", requests, database_url=url, **shared))
         shared["api_concurrent_limit"] = 1000
-        asyncio.run(measure("at once", requests, database_url=url, **shared))
-        asyncio.run(measure("tokens", requests, database_url=url, api_token_limit=1_000_000_000, **shared))
-        asyncio.run(measure("apart", requests, 0.001, database_url=url, **shared))
+        uvloop.run(measure("at once", requests, database_url=url, **shared))
+        uvloop.run(measure("tokens", requests, database_url=url, **shared | every))
+        uvloop.run(measure("long", requests, 0.0, LONG, database_url=url, **shared | every))
+        uvloop.run(measure("apart", requests, 0.001, database_url=url, **shared))
 
 
 # ------------------------------------------------------------------ exact
@@ -210,13 +224,40 @@ def body() -> None:
             print(f"{path:<22} {status}; {sent / 1e6:.1f} MB of 1074 went out; memory grew by {grown / 1e6:.1f} MB")
 
 
+# ------------------------------------------------------------------ unread
+
+
+def unread() -> None:
+    frame = chunk({"content": "x" * 8000})
+    with FakeUpstream(models=["endless"]) as upstream, tempfile.TemporaryDirectory() as folder:
+        upstream.plan("endless", streams(*[frame] * 10_000))
+        config = declared(upstream.base_url, {"endless": 1.0})
+        env = {"API_CONCURRENT_LIMIT": "1"}
+        serves = GatewayProcess(Path(folder), command="conduit serve", config=config, env=env)
+        with serves as gateway, socket.socket() as wire:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            wire.connect(("127.0.0.1", gateway.port))
+            asked = b'{"model": "endless", "stream": true, "messages": [{"role": "user", "content": "go on"}]}'
+            head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            wire.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(asked) + asked)
+            wire.recv(100)
+            began, before = time.perf_counter(), _resident(gateway.pid)
+            grown, statuses = 0, Counter[int]()
+            while (status := gateway.get("/v1/models").status) != 200:
+                statuses[status] += 1
+                grown = max(grown, _resident(gateway.pid) - before)
+                time.sleep(0.5)
+    print(f"free again after {time.perf_counter() - began:.1f} s; until then {dict(statuses)}", end="; ")
+    print(f"memory grew by {grown / 1e6:.1f} MB at most")
+
+
 def _resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["cost", "exact", "outage", "body"])
+    parser.add_argument("what", choices=["cost", "exact", "outage", "body", "unread"])
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--patience", type=float, default=0.05)
@@ -226,7 +267,7 @@ def main() -> None:
     elif args.what == "exact":
         exact(args.runs, args.patience)
     else:
-        {"outage": outage, "body": body}[args.what]()
+        {"outage": outage, "body": body, "unread": unread}[args.what]()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,10 @@ from starlette.types import Scope
 
 PROBES = frozenset({"/health/live", "/health/ready", "/health/startup", "/metrics"})
 """Asked every few seconds by machines that watch the process."""
+MODEL_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings", "/v1/complete"})
+"""Where a request makes a model answer."""
+MOST_DIGITS = 18
+"""Of a declared size: more make a number no smaller, and at some thousand Python refuses to read it."""
 
 
 def routed_path(scope: Scope) -> str:
@@ -22,3 +26,11 @@ def is_preflight(scope: Scope) -> bool:
     return scope["method"] == "OPTIONS" and any(
         name == b"access-control-request-method" for name, _ in scope["headers"]
     )
+
+
+def declared_size(scope: Scope) -> int:
+    """Of Content-Length; 0 when it is missing or no number: what arrives is counted in any case."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value[:MOST_DIGITS]) if value.isdigit() else 0
+    return 0

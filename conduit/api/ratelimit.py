@@ -1,18 +1,20 @@
 """Limits per caller: the verified key, else the peer's address."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import LimitReached, Problem, problem_of, refuse
-from conduit.api.paths import is_preflight, is_probe
+from conduit.api.paths import MODEL_PATHS, declared_size, is_preflight, is_probe, routed_path
 from conduit.api.peer import peer_of
 from conduit.core.admission import Admission, within
 from conduit.core.errors import WindowUnavailable
-from conduit.core.keys import Key, Limits
+from conduit.core.keys import UNLIMITED, Key, Limits
 from conduit.core.networks import Network
 from conduit.core.protocols import Ids
+from conduit.core.query import estimate_tokens
 from conduit.gateway.exchange import Ask
 from conduit.gateway.limiter import Entry, Limiter
 
@@ -40,14 +42,14 @@ class RateLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key: Key | None = scope.get("conduit.key")
         limits = self._usual if key is None else within(key.limits, self._usual)
-        if scope["type"] != "http" or limits == Limits() or is_probe(scope) or is_preflight(scope):
+        if scope["type"] != "http" or limits == UNLIMITED or is_probe(scope) or is_preflight(scope):
             await self._app(scope, receive, send)
             return
         limiter: Limiter = scope["app"].state.conduit.limiter
         caller = f"peer:{peer_of(scope, self._trusted)}" if key is None else f"key:{key.id}"
         visit = self._ids.new("visit")
         try:
-            entry = await limiter.enter(caller, visit, limits)
+            entry = await limiter.enter(caller, visit, limits, self._likely_tokens(scope, limits))
         except WindowUnavailable as error:
             await refuse(problem_of(error), scope, receive, send)
             return
@@ -57,30 +59,50 @@ class RateLimit:
             await refuse(too_many(entry.admission), scope, receive, send)
             return
         if limits.tokens_per_minute is not None:
-            most = limits.tokens_per_minute
-            scope["conduit.allotment"] = Allotment(limiter, caller, visit, most, headers, unsaid=self._unsaid_tokens)
+            most, unsaid, held = limits.tokens_per_minute, self._unsaid_tokens, entry.admission.held
+            scope["conduit.allotment"] = Allotment(limiter, caller, visit, most, unsaid, held, headers)
         try:
             await self._app(scope, receive, send)
         finally:
             if limits.concurrent is not None or limits.tokens_per_minute is not None:
                 await limiter.leave(caller, visit, _tokens(scope))
 
+    def _likely_tokens(self, scope: Scope, limits: Limits) -> int:
+        """What the route will set aside, if the request has the size that it declares and limits no answer."""
+        most = limits.tokens_per_minute
+        if most is None or routed_path(scope) not in MODEL_PATHS:
+            return 0
+        return min(estimate_tokens(declared_size(scope)) + self._unsaid_tokens, most)
 
+
+@dataclass(slots=True)
 class Allotment:
     """The tokens of one visit, for whoever has read what it asks for."""
 
-    def __init__(self, limiter: Limiter, caller: str, visit: str, most: int, headers: Headers, *, unsaid: int) -> None:
-        self._limiter, self._caller, self._visit, self._most = limiter, caller, visit, most
-        self._headers, self._unsaid = headers, unsaid
+    limiter: Limiter
+    caller: str
+    visit: str
+    most: int
+    """The limit of the caller."""
+    unsaid: int
+    """For an answer of any length."""
+    held: int
+    """Set aside since the caller came in."""
+    headers: Headers
+    """Of the answer."""
 
     async def set_aside(self, ask: Ask) -> None:
         """What it may take, before the call; what it took is put in its place when the visit ends. One that may take
         more than the whole limit fits into a minute in which there is no other. Raises LimitReached, and
         WindowUnavailable where limits fail closed."""
-        tokens = min(ask.tokens(unsaid=self._unsaid), self._most)
-        entry = await self._limiter.hold(self._caller, self._visit, tokens, self._most)
-        if entry.degraded and DEGRADED not in self._headers:
-            self._headers.append(DEGRADED)
+        tokens = min(ask.tokens(unsaid=self.unsaid), self.most)
+        if tokens <= self.held:
+            if tokens < self.held:
+                await self.limiter.lower(self.caller, self.visit, tokens)
+            return
+        entry = await self.limiter.hold(self.caller, self.visit, tokens, self.most)
+        if entry.degraded and DEGRADED not in self.headers:
+            self.headers.append(DEGRADED)
         if entry.admission.refused:
             raise LimitReached(too_many(entry.admission))
 

@@ -1,16 +1,15 @@
 """How much a request may bring, and how long it may take: counted as it arrives, whatever its headers say."""
 
 import asyncio
+from itertools import chain
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import BodyTooSlow, Refused, RequestTooLarge
-from conduit.api.paths import routed_path
+from conduit.api.paths import declared_size, routed_path
 from conduit.core.protocols import Clock
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
-MOST_DIGITS = 18
-"""Of a declared size: more make a number no smaller, and at some thousand Python refuses to read it."""
 LARGE_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings"})
 MOST_HEADERS, MOST_HEADER_BYTES = 100, 32_768
 
@@ -34,7 +33,7 @@ class SizeLimit:
             return
         _check_encoding(scope)
         limit = self._large if routed_path(scope) in LARGE_PATHS else self._small
-        declared = _declared_size(scope)
+        declared = declared_size(scope)
         if declared > limit:
             raise RequestTooLarge(max_size=limit, actual_size=declared)
         await self._app(scope, self._counting(receive, limit), send)
@@ -64,7 +63,7 @@ class SizeLimit:
 
 def _check_headers(scope: Scope) -> None:
     headers = scope["headers"]
-    if len(headers) > MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > MOST_HEADER_BYTES:
+    if len(headers) > MOST_HEADERS or sum(map(len, chain.from_iterable(headers))) > MOST_HEADER_BYTES:
         told = f"{MOST_HEADERS} headers and {MOST_HEADER_BYTES} bytes of them are accepted"
         raise Refused(431, "headers_too_large", told)
 
@@ -73,11 +72,3 @@ def _check_encoding(scope: Scope) -> None:
     for name, value in scope["headers"]:
         if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
             raise Refused(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")
-
-
-def _declared_size(scope: Scope) -> int:
-    """Of Content-Length; 0 when it is missing or no number, and then the count decides."""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value[:MOST_DIGITS]) if value.isdigit() else 0
-    return 0

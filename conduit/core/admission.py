@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from conduit.core.keys import Limits
+from conduit.core.keys import UNLIMITED, Limits
 
 WINDOW_S = 60.0
 LEASE_S = 60.0
@@ -23,6 +23,8 @@ class Admission:
     """Until there is room again; of who was let in, until its oldest request no longer counts."""
     now_s: float
     """Unix seconds, of whoever counted."""
+    held: int = 0
+    """Tokens that are set aside for this visit."""
 
     @property
     def remaining(self) -> int:
@@ -31,6 +33,8 @@ class Admission:
 
 def within(limits: Limits, usual: Limits) -> Limits:
     """`limits`, and `usual` where they say nothing."""
+    if limits == UNLIMITED:
+        return usual
     return Limits(
         usual.requests_per_minute if limits.requests_per_minute is None else limits.requests_per_minute,
         usual.tokens_per_minute if limits.tokens_per_minute is None else limits.tokens_per_minute,

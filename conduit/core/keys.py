@@ -37,6 +37,9 @@ class Limits:
                 raise InvalidRequest(f"{name}: must be a number from 1 to {2**31 - 1}, not {limit}", param=name)
 
 
+UNLIMITED = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """Who calls. Id and name stay the same when its secret is replaced."""
@@ -46,7 +49,7 @@ class Key:
     scopes: frozenset[str]
     expires_s: float | None = None
     """Unix seconds; None is never."""
-    limits: Limits = Limits()
+    limits: Limits = UNLIMITED
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes or ADMIN in self.scopes

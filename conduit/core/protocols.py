@@ -112,13 +112,22 @@ class Window(Protocol):
         """Gets ready, so that the first caller does not wait for it."""
         ...
 
-    async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
-        """Lets one more request in, or refuses it without a trace. `visit` is its name, unique over all processes."""
+    async def enter(self, caller: str, visit: str, limits: Limits, tokens: int = 0) -> Admission:
+        """Lets one more request in, or refuses it without a trace. `visit` is its name, unique over all processes.
+
+        Where half of the limit of tokens is free after it, sets aside `tokens` as `hold` does, to save that question.
+        """
         ...
 
     async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Admission:
         """Sets aside `tokens`, if they fit under the `limit` with all that was taken and set aside within the window;
-        else refuses, without a trace. They count until the request leaves, and no longer than the window."""
+        else refuses, without a trace. They count until the request leaves, and no longer than the window, and are in
+        the place of those that the same visit set aside before."""
+        ...
+
+    async def lower(self, caller: str, visit: str, tokens: int) -> None:
+        """No more than so many of those that the visit set aside still are. Neither raises nor is waited for, as
+        `leave`."""
         ...
 
     async def renew(self, caller: str, visits: Collection[str]) -> None:

@@ -49,11 +49,13 @@ class Limiter:
         except WindowUnavailable as error:
             self._rest(error)
 
-    async def enter(self, caller: str, visit: str, limits: Limits) -> Entry:
+    async def enter(self, caller: str, visit: str, limits: Limits, tokens: int = 0) -> Entry:
         """Raises WindowUnavailable, where it fails closed."""
-        entry = await self._first(lambda window: window.enter(caller, visit, limits))
+        entry = await self._first(lambda window: window.enter(caller, visit, limits, tokens))
         if self._shared is not None and not entry.degraded and entry.admission.refused in {"", "requests"}:
             self._local.heard(caller, entry.admission.current)
+            if entry.admission.held:
+                await self._local.hold(caller, visit, tokens, limits.tokens_per_minute or tokens)
         if limits.concurrent is not None and not entry.admission.refused:
             self._inside[caller].add(visit)
         return entry
@@ -64,6 +66,12 @@ class Limiter:
         if self._shared is not None and not entry.degraded and not entry.admission.refused:
             await self._local.hold(caller, visit, tokens, limit)
         return entry
+
+    async def lower(self, caller: str, visit: str, tokens: int) -> None:
+        """Never raises."""
+        await self._local.lower(caller, visit, tokens)
+        if self._shared is not None and self._resting_until_s is None:
+            await self._shared.lower(caller, visit, tokens)
 
     async def _first(self, question: Callable[[Window], Awaitable[Admission]]) -> Entry:
         if self._shared is None:

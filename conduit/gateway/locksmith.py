@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from conduit.core.errors import InvalidRequest
 from conduit.core.keys import (
     SECRET_BYTES,
+    UNLIMITED,
     USUAL_SCOPES,
     Key,
     KeyEntry,
@@ -53,7 +54,7 @@ class Locksmith:
             checked_name(name),
             USUAL_SCOPES if scopes is None else checked_scopes(scopes),
             None if expires_in_s is None else now_s + _lasting(expires_in_s, "expires_in_s", least_s=1.0),
-            limits or Limits(),
+            limits or UNLIMITED,
         )
         entry = KeyEntry(key, now_s, None, (kept,))
         await self._store.create(entry)

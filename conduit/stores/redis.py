@@ -205,17 +205,28 @@ class RedisWindow:
     async def open(self) -> None:
         await self._exchange.open()
 
-    async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
+    async def enter(self, caller: str, visit: str, limits: Limits, tokens: int = 0) -> Admission:
         bounds = (limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent)
-        arguments = [visit, self._window_ms, self._lease_ms, *(-1 if bound is None else bound for bound in bounds)]
-        return _admission(await self._exchange.run(ENTER, _keys(caller), arguments))
+        words = [visit, self._window_ms, self._lease_ms, *(-1 if bound is None else bound for bound in bounds), tokens]
+        return self._remember(visit, await self._exchange.run(ENTER, _keys(caller), words))
 
     async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Admission:
-        answer = await self._exchange.run(HOLD, _keys(caller)[1:2], [self._window_ms, limit, tokens])
+        words = [self._window_ms, limit, tokens, *self._held.get(visit, (0, 0))]
+        return self._remember(visit, await self._exchange.run(HOLD, _keys(caller)[1:2], words))
+
+    async def lower(self, caller: str, visit: str, tokens: int) -> None:
+        at_s, held = self._held.get(visit, (0, 0))
+        if tokens < held:
+            self._held[visit] = at_s, tokens
+            self._exchange.tell(LEAVE, _keys(caller)[1:], ["", self._window_ms, 0, at_s, held - tokens])
+
+    def _remember(self, visit: str, answer: Sequence[Any]) -> Admission:
+        """What the visit has set aside now."""
         admission = _admission(answer)
-        if not admission.refused:
+        if admission.held:
             self._forget(admission.now_s)
-            self._held[visit] = int(admission.now_s), tokens
+            self._held.pop(visit, None)
+            self._held[visit] = int(admission.now_s), admission.held
         return admission
 
     def _forget(self, now_s: float) -> None:
@@ -237,8 +248,8 @@ class RedisWindow:
 
 
 def _admission(answer: Sequence[Any]) -> Admission:
-    refused, limit, current, wait_ms, now_ms = answer
-    return Admission(refused.decode(), None if limit < 0 else limit, current, wait_ms / 1e3, now_ms / 1e3)
+    refused, limit, current, wait_ms, now_ms, held = answer
+    return Admission(refused.decode(), None if limit < 0 else limit, current, wait_ms / 1e3, now_ms / 1e3, held)
 
 
 def _keys(caller: str) -> list[str]:

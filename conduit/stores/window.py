@@ -21,7 +21,7 @@ class Visits:
     spent: int = 0
     """The sum of `tokens`."""
     held: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """Visit -> when it set tokens aside, and how many; the oldest first."""
+    """Visit -> when it set tokens aside, and how many."""
     inside: dict[str, float] = field(default_factory=dict)
     """Visit -> when its lease ends."""
 
@@ -68,7 +68,7 @@ class MemoryWindow:
     async def open(self) -> None:
         """Nothing to get ready."""
 
-    async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
+    async def enter(self, caller: str, visit: str, limits: Limits, tokens: int = 0) -> Admission:
         now_s = self._clock.elapsed_s()
         visits = self._visits(caller, now_s)
         refused = _refused(visits, limits, now_s - self._window_s)
@@ -78,8 +78,12 @@ class MemoryWindow:
         visits.requests.append(now_s)
         if limits.concurrent is not None:
             visits.inside[visit] = now_s + self._lease_s
+        allowed = limits.tokens_per_minute
+        held = tokens if allowed is None or 2 * (visits.used + tokens) <= allowed else 0
+        if held:
+            visits.held[visit] = now_s, held
         wait_s = visits.requests[0] + self._window_s - now_s
-        return Admission("", limits.requests_per_minute, len(visits.requests), wait_s, self._clock.now_s())
+        return Admission("", limits.requests_per_minute, len(visits.requests), wait_s, self._clock.now_s(), held)
 
     def heard(self, caller: str, requests: int) -> None:
         """Elsewhere so many requests of the caller are known to be within the window just now: here no fewer are."""
@@ -90,11 +94,20 @@ class MemoryWindow:
     async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Admission:
         now_s = self._clock.elapsed_s()
         visits = self._visits(caller, now_s)
-        room_at_s = visits.room_at(tokens, limit)
-        if room_at_s is not None:
-            return Admission("tokens", limit, visits.used, room_at_s + self._window_s - now_s, self._clock.now_s())
-        visits.held[visit] = now_s, tokens
-        return Admission("", limit, visits.used, self._window_s, self._clock.now_s())
+        before = visits.held.pop(visit, None)
+        used, room_at_s = visits.used, visits.room_at(tokens, limit)
+        if room_at_s is None:
+            visits.held[visit] = now_s, tokens
+            return Admission("", limit, used + tokens, self._window_s, self._clock.now_s(), tokens)
+        if before is not None:
+            visits.held[visit] = before
+        return Admission("tokens", limit, used, room_at_s + self._window_s - now_s, self._clock.now_s())
+
+    async def lower(self, caller: str, visit: str, tokens: int) -> None:
+        held = self._callers[caller].held if caller in self._callers else {}
+        if visit in held:
+            at_s, before = held[visit]
+            held[visit] = at_s, min(before, tokens)
 
     async def renew(self, caller: str, visits: Collection[str]) -> None:
         end_s = self._clock.elapsed_s() + self._lease_s
@@ -130,10 +143,12 @@ class MemoryWindow:
                 return
             caller, visits = next(iter(self._callers.items()))
             visits.forget(now_s - self._window_s, now_s)
+            if visits.requests:  # and so have all who came later
+                return
             if visits.idle:
                 del self._callers[caller]
             else:
-                self._callers.move_to_end(caller, last=not visits.requests)
+                self._callers.move_to_end(caller)
 
 
 def _refused(visits: Visits, limits: Limits, since_s: float) -> tuple[str, int, int, float] | None:

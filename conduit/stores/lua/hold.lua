@@ -1,7 +1,9 @@
 -- A visit that is inside sets aside the tokens that it may take: they count with those that were taken, by second.
--- KEYS: tokens (as in enter.lua); ARGV: window ms, limit, tokens wanted
+-- KEYS: tokens (as in enter.lua)
+-- ARGV: window ms, limit, tokens wanted, the second in which it set some aside before, how many: they are replaced
 -- Answers as enter.lua does, its count without what is refused. Nobody gives back for a process that died: the window does.
 local window, limit, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local before, own = ARGV[4], tonumber(ARGV[5])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -11,8 +13,12 @@ for i = 1, #seconds, 2 do
   if seconds[i] * 1000 <= now - window then
     redis.call('HDEL', KEYS[1], seconds[i])
   else
-    spent = spent + seconds[i + 1]
-    kept[#kept + 1] = {seconds[i] * 1000, tonumber(seconds[i + 1])}
+    local others = tonumber(seconds[i + 1])
+    if seconds[i] == before then
+      others = others - own
+    end
+    spent = spent + others
+    kept[#kept + 1] = {seconds[i] * 1000, others}
   end
 end
 
@@ -26,9 +32,12 @@ if spent + wanted > limit then
       break
     end
   end
-  return {'tokens', limit, spent, wait, now}
+  return {'tokens', limit, spent, wait, now, 0}
 end
 
+if own > 0 and redis.call('HEXISTS', KEYS[1], before) == 1 then
+  redis.call('HINCRBY', KEYS[1], before, -own)
+end
 redis.call('HINCRBY', KEYS[1], time[1], wanted)
 redis.call('PEXPIRE', KEYS[1], window + 1000)
-return {'', limit, spent + wanted, window, now}
+return {'', limit, spent + wanted, window, now, wanted}

@@ -124,6 +124,49 @@ async def test_tokens_that_are_set_aside_count_until_what_was_taken_is_known(win
     assert (await window.hold(caller, new(), 93, 100)).current == 100
 
 
+async def test_who_comes_in_may_set_tokens_aside_at_once_while_half_of_them_is_free(
+    windows: tuple[Window, Window],
+) -> None:
+    window, caller, limits = windows[0], new("caller"), Limits(tokens_per_minute=100)
+    first, second, third = new(), new(), new()
+    assert (await window.enter(caller, first, limits, 30)).held == 30
+    assert (await window.enter(caller, second, limits, 21)).held == 0
+    assert (await window.enter(caller, third, limits, 20)).held == 20
+    assert (await window.hold(caller, second, 51, 100)).refused == "tokens"
+    assert (await window.hold(caller, second, 50, 100)).current == 100
+    for visit in (first, second, third):
+        await window.leave(caller, visit, 0)
+    assert (await window.hold(caller, new(), 1, 100)).current == 1
+
+
+async def test_what_a_visit_set_aside_is_replaced_and_lowered(windows: tuple[Window, Window]) -> None:
+    """A refusal leaves it as it was."""
+    window, caller, limits = windows[0], new("caller"), Limits(tokens_per_minute=100)
+    first, second = new(), new()
+    assert (await window.enter(caller, first, limits, 40)).held == 40
+    assert (await window.hold(caller, first, 70, 100)).current == 70
+    assert (await window.hold(caller, second, 20, 100)).current == 90
+    refused = await window.hold(caller, first, 81, 100)
+    assert (refused.refused, refused.current, refused.held) == ("tokens", 20, 0)
+    assert (await window.hold(caller, second, 30, 100)).current == 100
+    for tokens in (50, 60):  # the second is no fewer
+        await window.lower(caller, first, tokens)
+    await window.lower(caller, new(), 5)  # who has set nothing aside
+    assert (await window.hold(caller, new(), 21, 100)).refused == "tokens"
+    assert (await window.hold(caller, new(), 20, 100)).current == 100
+    await window.leave(caller, first, 0)
+    assert (await window.hold(caller, new(), 50, 100)).current == 100
+
+
+async def test_who_is_refused_sets_nothing_aside(windows: tuple[Window, Window]) -> None:
+    window, caller = windows[0], new("caller")
+    limits = Limits(requests_per_minute=2, tokens_per_minute=100, concurrent=1)
+    await window.enter(caller, new(), limits)
+    for concurrent in (1, 2, 2):
+        await window.enter(caller, new(), Limits(2, 100, concurrent), 10)
+    assert (await window.hold(caller, new(), 90, 100)).current == 100
+
+
 async def test_of_a_burst_no_more_than_fit_set_tokens_aside(windows: tuple[Window, Window]) -> None:
     window, caller = windows[0], new("caller")
     answers = await asyncio.gather(*(window.hold(caller, new(), 30, 100) for _ in range(50)))

@@ -33,19 +33,24 @@ class Gone:
 
     def __init__(self, clock: StillClock) -> None:
         self._inner = MemoryWindow(clock)
-        self.answers = True
+        self.answers, self.holds = True, 0
 
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
 
-    async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
+    async def enter(self, caller: str, visit: str, limits: Limits, tokens: int = 0) -> Admission:
         self._look()
-        return await self._inner.enter(caller, visit, limits)
+        return await self._inner.enter(caller, visit, limits, tokens)
 
     async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Admission:
+        self.holds += 1
         self._look()
         return await self._inner.hold(caller, visit, tokens, limit)
+
+    async def lower(self, caller: str, visit: str, tokens: int) -> None:
+        self._look()
+        await self._inner.lower(caller, visit, tokens)
 
     async def leave(self, caller: str, visit: str, tokens: int) -> None:
         self._look()
@@ -154,6 +159,20 @@ def asking(ask: Ask, *, took: tuple[int, int] = (0, 0)) -> ASGIApp:
             return
         scope["conduit.log"]["input_tokens"], scope["conduit.log"]["output_tokens"] = took
         await fine(scope, receive, send)
+
+    return app
+
+
+def looking(ask: Ask) -> ASGIApp:
+    """An application that sets aside what `ask` may take, and answers with what is set aside then."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await set_aside(scope, ask)
+        windows = scope["app"].state.conduit.limiter
+        used = [next(iter(window._callers.values())).used for window in (windows._local, windows._shared._inner)]
+        assert used[0] == used[1]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d" % used[0]})
 
     return app
 
@@ -315,6 +334,23 @@ async def test_without_a_limit_of_tokens_nothing_is_set_aside_or_counted() -> No
     assert [(await bench.call()).status for _ in range(3)] == [200] * 3
     (visits,) = bench.limiter._local._callers.values()  # type: ignore[attr-defined]
     assert (visits.used, len(visits.requests)) == (0, 3)
+
+
+async def test_what_the_size_tells_is_set_aside_at_the_door_and_asked_for_once() -> None:
+    """A quarter of the body and the usual answer; a longer answer has to be asked for, a shorter one is told."""
+    usual, short, long = (Ask(Query("", max_output_tokens=most), {}, size=160) for most in (None, 7, 60))
+    for ask, holds, then in ((usual, 0, 91), (short, 0, 48), (long, 1, 101)):
+        bench = Bench(Limits(tokens_per_minute=200), app=looking(ask), shared=True)
+        size = [(b"content-length", b"160")]
+        assert (await bench.call(headers=size)).body == b"%d" % then
+        assert bench.gone.holds == holds
+        assert (await bench.call("/v1/feedback", headers=size)).body == b"%d" % then
+
+
+async def test_where_half_of_the_tokens_are_taken_it_is_asked_for_as_before() -> None:
+    bench = Bench(Limits(tokens_per_minute=100), app=asking(Ask(Query(""), {}, size=8), took=(1, 1)), shared=True)
+    assert [(await bench.call(headers=[(b"content-length", b"8")])).status for _ in range(2)] == [200, 200]
+    assert bench.gone.holds == 2
 
 
 # ------------------------------------------------------------------ without Redis

@@ -24,13 +24,17 @@ class Unsteady:
     async def open(self) -> None:
         await self._mood()
 
-    async def enter(self, caller: str, visit: str, limits: Limits) -> Admission:
+    async def enter(self, caller: str, visit: str, limits: Limits, tokens: int = 0) -> Admission:
         await self._mood()
-        return await self.inner.enter(caller, visit, limits)
+        return await self.inner.enter(caller, visit, limits, tokens)
 
     async def hold(self, caller: str, visit: str, tokens: int, limit: int) -> Admission:
         await self._mood()
         return await self.inner.hold(caller, visit, tokens, limit)
+
+    async def lower(self, caller: str, visit: str, tokens: int) -> None:
+        if self.mood != "breaks":
+            await self.inner.lower(caller, visit, tokens)
 
     async def renew(self, caller: str, visits: Collection[str]) -> None:
         await self._mood()
@@ -170,6 +174,19 @@ async def test_tokens_are_set_aside_together_and_alone_while_that_does_not_answe
     assert (entry.admission.refused, entry.admission.current, entry.degraded) == ("tokens", 60, True)
     await bench.limiter.leave("c", "a", 10)
     assert not (await bench.limiter.hold("c", "b", 60, 100)).admission.refused
+
+
+async def test_what_was_set_aside_on_the_way_in_is_known_here_too_and_lowered_in_both() -> None:
+    bench = Bench()
+    limits = Limits(tokens_per_minute=100)
+    assert (await bench.limiter.enter("c", "a", limits, 50)).admission.held == 50
+    await bench.limiter.lower("c", "a", 40)
+    assert (await bench.shared.inner.hold("c", "b", 60, 100)).current == 100
+    bench.shared.mood = "breaks"
+    entry = await bench.limiter.hold("c", "c", 61, 100)
+    assert (entry.admission.refused, entry.admission.current, entry.degraded) == ("tokens", 40, True)
+    await bench.limiter.lower("c", "a", 30)
+    assert not (await bench.limiter.hold("c", "c", 70, 100)).admission.refused
 
 
 async def test_who_fails_closed_sets_nothing_aside_uncounted() -> None:
