@@ -71,6 +71,10 @@ class FaultProxy:
         and nothing came back."""
         self._call(lambda: setattr(self, "_trap", (word, delivered)))
 
+    def turn_to(self, host: str, port: int) -> None:
+        """Connections from now on lead there."""
+        self._call(lambda: setattr(self, "_target", (host, port)))
+
     def refuse(self) -> None:
         """As if nobody listened there."""
         self._wait(self._refuse())
