@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from conduit.bandits.policy import Vector
-from conduit.bench.off_policy import HEAVY, LEAST_EFFECTIVE, Verdict, verdict
+from conduit.bench.off_policy import LEAST_EFFECTIVE, Verdict, verdict
 from conduit.bench.replay import priced_models, replay, shuffled
 from conduit.bench.tables import Row, read_table
 from conduit.core.decision import Candidate
@@ -95,16 +95,17 @@ def experiment(w: World, *, logging: str, target: str, runs: int, requests: int)
     mu, p = w.policies[logging], w.policies[target]
     truth = {"quality": float((p * w.quality).sum(1).mean()), "cost_usd": float((p * w.cost_usd).sum(1).mean())}
     gain = truth["quality"] - float((mu * w.quality).sum(1).mean())
+    saving = truth["cost_usd"] - float((mu * w.cost_usd).sum(1).mean())
     found = [_run(w, mu, p, requests, seed) for seed in range(runs)]
     estimates = {
         "DR": [(v.quality.doubly_robust, truth["quality"]) for v in found],
-        "SWITCH": [(v.quality.switch, truth["quality"]) for v in found],
         "SNIPS": [(v.quality.snips, truth["quality"]) for v in found],
         "gain": [(v.quality.difference, gain) for v in found],
-        "cost": [(v.cost_usd.best, truth["cost_usd"]) for v in found if v.cost_usd is not None],
+        "cost": [(v.cost_usd.doubly_robust, truth["cost_usd"]) for v in found if v.cost_usd is not None],
+        "saving": [(v.cost_usd.difference, saving) for v in found if v.cost_usd is not None],
     }
     covers = {name: np.array([e.low <= t <= e.high for e, t in pairs]) for name, pairs in estimates.items()}
-    width = float(np.mean([v.quality.best.high - v.quality.best.low for v in found]))
+    width = float(np.mean([v.quality.doubly_robust.high - v.quality.doubly_robust.low for v in found]))
     return Hits(covers, width, np.array([v.effective for v in found]))
 
 
@@ -118,7 +119,6 @@ def _run(w: World, mu: Vector, p: Vector, requests: int, seed: int) -> Verdict:
     columns = {
         "weight": p[rows, drawn] / mu[rows, drawn],
         "second_moment": moments.sum(axis=1),
-        "light_moment": np.where(moments <= HEAVY * p[rows], moments, 0.0).sum(axis=1),
     }
     for name in ("quality", "cost_usd"):
         forecast = getattr(w, f"forecast_{name}")
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1000)
     args = parser.parse_args()
     folder = Path(os.environ.get("CONDUIT_ROUTING_TABLES", "../shared/data"))
-    names = ("DR", "SWITCH", "SNIPS", "gain", "cost")
+    names = ("DR", "SNIPS", "gain", "cost", "saving")
     print("| table | logged by | target | effective | concluded | " + " | ".join(names) + " | width |")
     print("|---|---|---|" + "--:|" * (len(names) + 3))
     for table in args.tables.split(","):

@@ -6,14 +6,15 @@ and the forecast m of the same beliefs,
 
     SNIPS          sum w r / sum w                                       (Swaminathan and Joachims 2015)
     doubly robust  mean of [sum_a p(a) m(a) + w (r - m(drawn))]          (Dudik et al. 2011, section 3)
-    SWITCH-DR      the same, where w > HEAVY the forecast alone          (Wang, Agarwal and Dudik 2017, section 4)
     effective n    (sum w)^2 / sum w^2 (Kish), or n^2 / sum_i sum_a p(a)^2 / mu(a) where that is less
 
 The second form expects what the first has met: who never drew what the other policy asks for has met no large weight.
+Large weights are kept: to leave those to the forecast makes intervals half as wide, and its bias is in none of them.
 
-Differences to what was served are taken request by request. Intervals are percentiles of a bootstrap over requests,
-widened by the draws that should have been there: where the squared weights come to less than the probabilities
-foretell, the rest times e^2, the weighted mean square of r - m, is variance that was not seen.
+Concluded is from the doubly robust estimates. Differences to what was served are taken request by request. Intervals
+are percentiles of a bootstrap over requests, widened by the draws that should have been there: where the squared
+weights come to less than the probabilities foretell, the rest times e^2, the weighted mean square of r - m, is variance
+that was not seen.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,8 +32,6 @@ from conduit.core.query import Preferences
 
 LEAST_EFFECTIVE = 100.0
 """With fewer effective observations than these nothing is concluded."""
-HEAVY = 20.0
-"""One draw with a larger weight says more of the draw than of the policy."""
 WARM_UP = 50
 """The first requests teach and are not judged: a learner is not known by what it does before it has learned."""
 
@@ -54,17 +53,10 @@ class Signal:
 
     snips: Estimate
     doubly_robust: Estimate
-    switch: Estimate
     served: Estimate
     """What there was instead."""
     difference: Estimate
-    """`best` less `served`, request by request."""
-    heavy: bool
-
-    @property
-    def best(self) -> Estimate:
-        """The estimate that is concluded from."""
-        return self.switch if self.heavy else self.doubly_robust
+    """`doubly_robust` less `served`, request by request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +65,6 @@ class Verdict:
 
     requests: int
     effective: float
-    heavy: int
-    """How many weights are above HEAVY."""
     quality: Signal
     cost_usd: Signal | None
     requests_a_day: float | None
@@ -102,8 +92,6 @@ class Judged:
     weight: float
     second_moment: float
     """Of the weight: sum_a p(a)^2 / mu(a)."""
-    light_moment: float
-    """The same without those a for which the weight would be above HEAVY."""
     expected_quality: float
     """sum_a p(a) m(a)."""
     forecast_quality: float
@@ -148,7 +136,6 @@ def verdict(columns: dict[str, Vector], *, requests_a_day: float | None = None, 
     return Verdict(
         requests=len(w),
         effective=_effective(w, columns["second_moment"]),
-        heavy=int((w > HEAVY).sum()),
         quality=_signal(columns, "quality", seed),
         cost_usd=_signal(columns, "cost_usd", seed) if priced else None,
         requests_a_day=requests_a_day,
@@ -170,11 +157,9 @@ def _rate(log: Sequence[Logged]) -> float | None:
 def _judged(entry: Logged, candidates: Sequence[Candidate]) -> Judged:
     o = entry.observation
     drawn = next(c for c in candidates if c.model == o.model)
-    moments = [_squared(c.probability, entry.candidates[c.model]) for c in candidates]
     return Judged(
         weight=drawn.probability / entry.candidates[o.model],
-        second_moment=sum(moments),
-        light_moment=sum(m for m, c in zip(moments, candidates, strict=True) if m <= HEAVY * c.probability),
+        second_moment=sum(_squared(c.probability, entry.candidates[c.model]) for c in candidates),
         expected_quality=sum(c.probability * c.quality for c in candidates),
         forecast_quality=drawn.quality,
         quality=o.quality or 0.0,
@@ -195,14 +180,12 @@ def _or_nan(number: float | None) -> float:
 def _signal(columns: dict[str, Vector], name: str, seed: int) -> Signal:
     w, seen = columns["weight"], columns[name]
     expected, surprise = columns[f"expected_{name}"], seen - columns[f"forecast_{name}"]
-    light, heavy = np.where(w > HEAVY, 0.0, w), bool((w > HEAVY).any())
-    robust, switch = expected + w * surprise, expected + light * surprise
-    gained = (switch if heavy else robust) - seen
-    sums = bootstrap_sums(np.column_stack([robust, switch, seen, gained, w * seen, w]), seed=seed)
+    robust = expected + w * surprise
+    gained = robust - seen
+    sums = bootstrap_sums(np.column_stack([robust, seen, gained, w * seen, w]), seed=seed)
     n, total = len(w), float(w.sum())
     snips = float((w * seen).sum() / total) if total else np.nan
     missing = _missing(w, columns["second_moment"])
-    missing_light = _missing(light, columns["light_moment"])
     error = float((w * surprise**2).sum() / total) if total else 0.0
     distance = float((w * (seen - snips) ** 2).sum() / total) if total else 0.0
 
@@ -210,12 +193,10 @@ def _signal(columns: dict[str, Vector], name: str, seed: int) -> Signal:
         return interval(float(values.mean()), sums[:, column] / n, unseen=unseen)
 
     return Signal(
-        snips=interval(snips, sums[:, 4] / np.where(sums[:, 5] == 0.0, np.nan, sums[:, 5]), unseen=missing * distance),
+        snips=interval(snips, sums[:, 3] / np.where(sums[:, 4] == 0.0, np.nan, sums[:, 4]), unseen=missing * distance),
         doubly_robust=mean(robust, 0, missing * error),
-        switch=mean(switch, 1, missing_light * error),
-        served=mean(seen, 2, 0.0),
-        difference=mean(gained, 3, (missing_light if heavy else missing) * error),
-        heavy=heavy,
+        served=mean(seen, 1, 0.0),
+        difference=mean(gained, 2, missing * error),
     )
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from conduit.assemble.conduit import Conduit
 from conduit.bench.intervals import LEVEL, Estimate
-from conduit.bench.off_policy import HEAVY, LEAST_EFFECTIVE, WARM_UP, Logged, Verdict, evaluate
+from conduit.bench.off_policy import LEAST_EFFECTIVE, WARM_UP, Logged, Verdict, evaluate
 from conduit.core.beliefs import Beliefs
 from conduit.core.catalogue import Catalogue
 from conduit.core.errors import ConfigurationError
@@ -95,8 +95,6 @@ def verdict_table(verdict: Verdict, policy: str) -> Table:
     table.add_row("as it was served", *_cells(quality.served, cost.served if cost else None))
     table.add_row(f"{policy}:")
     table.add_row("  doubly robust", *_cells(quality.doubly_robust, cost.doubly_robust if cost else None))
-    if verdict.heavy:
-        table.add_row("  SWITCH-DR", *_cells(quality.switch, cost.switch if cost else None))
     table.add_row("  SNIPS", *_cells(quality.snips, cost.snips if cost else None))
     table.add_row("  less what was served", *_cells(quality.difference, cost.difference if cost else None, sign="+"))
     return table
@@ -120,8 +118,7 @@ def conclusion(verdict: Verdict, policy: str) -> str:
     told = [_compared(verdict.quality.difference, "better", "worse", "quality")]
     if verdict.cost_usd is not None:
         told.append(_compared(verdict.cost_usd.difference, "dearer", "cheaper", "cost"))
-    heavy = f" {verdict.heavy} weights above {HEAVY:.0f}: SWITCH-DR is compared." if verdict.heavy else ""
-    return f"\n{policy} {' and '.join(told)} ({size}).{heavy}"
+    return f"\n{policy} {' and '.join(told)} ({size})."
 
 
 def _compared(difference: Estimate, more: str, less: str, what: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from conduit.bandits.policy import Vector
 from conduit.bench.intervals import RESAMPLES, bootstrap_sums
-from conduit.bench.off_policy import HEAVY, LEAST_EFFECTIVE, Verdict, verdict
+from conduit.bench.off_policy import LEAST_EFFECTIVE, Verdict, verdict
 from conduit.bench.run_evaluate import conclusion, report
 
 N = 1200
@@ -24,7 +24,6 @@ def columns(mu: float, p: float, *, n: int = N, seed: int = 0, forecast: float =
     return {
         "weight": (wanted / logged)[drawn],
         "second_moment": np.full(n, float((wanted**2 / logged).sum())),
-        "light_moment": np.full(n, float((wanted**2 / logged)[wanted / logged <= HEAVY].sum())),
         "expected_quality": flat,
         "forecast_quality": flat,
         "quality": quality,
@@ -38,7 +37,7 @@ def test_every_estimator_finds_the_truth() -> None:
     """From a fair log, of a policy that prefers the better model."""
     found = verdict(columns(0.5, 0.9))
     truth = 0.1 * 0.3 + 0.9 * 0.7
-    for estimate in (found.quality.doubly_robust, found.quality.switch, found.quality.snips):
+    for estimate in (found.quality.doubly_robust, found.quality.snips):
         assert estimate.low < truth < estimate.high
         assert estimate.high - estimate.low < 0.12
     assert found.cost_usd is not None
@@ -62,19 +61,19 @@ def test_the_policy_that_served_is_no_different_from_itself() -> None:
     assert found.quality.difference.value == pytest.approx(0.0, abs=1e-12)
 
 
-def test_heavy_weights_are_left_to_the_forecast() -> None:
-    """Where a model was hardly ever drawn, one answer decides the one estimate, and not the other."""
-    found = verdict(columns(0.004, 0.9))
-    assert found.heavy > 0
-    assert found.quality.best is found.quality.switch
-    width = found.quality.doubly_robust.high - found.quality.doubly_robust.low
-    assert found.quality.switch.high - found.quality.switch.low < width / 5
+def test_intervals_cover_where_weights_are_heavy_and_the_forecast_is_wrong() -> None:
+    """Some hundred draws of 2500, each with a weight of 22, where the forecast is off by .2."""
+    truth = 0.1 * 0.3 + 0.9 * 0.7
+    found = [verdict(columns(0.04, 0.9, n=2500, seed=seed), seed=seed) for seed in range(100)]
+    estimates = [each.quality.doubly_robust for each in found if each.concluded]
+    assert len(estimates) > 50
+    assert np.mean([e.low <= truth <= e.high for e in estimates]) >= 0.82  # of 90 %, less two and a half errors
 
 
 def test_what_was_never_drawn_makes_the_sample_smaller() -> None:
     """Nothing that was logged has a large weight, and still little is known of what the other policy asks for."""
     lucky = columns(0.001, 0.05, seed=6, n=400)
-    assert lucky["weight"].max() < HEAVY
+    assert lucky["weight"].max() < 20
     kish = lucky["weight"].sum() ** 2 / (lucky["weight"] ** 2).sum()
     assert kish > LEAST_EFFECTIVE
     assert verdict(lucky).effective < kish / 2
