@@ -114,6 +114,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--requests", type=int, default=400)
     given = parser.parse_args()
+    if given.rounds < 2:
+        parser.error("--rounds: quartiles take two or more")
     uvloop.run(run(given.rounds, given.requests))
 
 
