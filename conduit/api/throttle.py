@@ -7,6 +7,7 @@ from hashlib import sha256
 from math import ceil
 from types import TracebackType
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,6 +21,8 @@ from conduit.core.protocols import Ids
 from conduit.gateway.limiter import Entry, Limiter
 
 MOST_GOOD = 10_000
+AT_ONCE = 4
+"""Keys of one address that a process judges at a time."""
 
 
 class Who(NamedTuple):
@@ -42,8 +45,8 @@ class FailedAuthThrottle:
         self.limit, self.ids = limit, ids
         self._good: OrderedDict[Who, None] = OrderedDict()
         """Who came last is last."""
-        self.judging: dict[Who, asyncio.Event] = {}
-        """Who is judged just now, and set when that is over."""
+        self._turns = WeakValueDictionary[str, asyncio.Semaphore]()
+        """Of addresses from which somebody is judged just now, or waits for it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         who = self._who(scope)
@@ -57,6 +60,13 @@ class FailedAuthThrottle:
             return None
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
         return Who(peer_of(scope, self._trusted), sha256(b"\0".join(sent)).digest()) if sent else None
+
+    def turns(self, peer: str) -> asyncio.Semaphore:
+        """For so many from one address at a time. Whoever waits keeps it there."""
+        turns = self._turns.get(peer)
+        if turns is None:
+            turns = self._turns[peer] = asyncio.Semaphore(min(AT_ONCE, self.limit))
+        return turns
 
     def knows(self, who: Who) -> bool:
         return who in self._good
@@ -72,28 +82,28 @@ class FailedAuthThrottle:
 
 
 class Attempt:
-    """What the door does while it judges. A failure is set aside before it is known to be one, so that of many at once
-    no more are judged than may fail. Those who send the same at the same time wait for the first: many requests with
-    one good key are no failures, though nobody has seen it yet."""
+    """What the door does while it judges. A failure is set aside before it is known to be one, so that no more are
+    judged, in all processes, than may fail. Few are at a time, while others wait their turn: many good keys that come
+    at once are no failures, though nobody has seen them yet."""
 
     def __init__(self, throttle: FailedAuthThrottle, limiter: Limiter, who: Who) -> None:
         self._throttle, self._limiter, self._who = throttle, limiter, who
         self._visit = ""
         """Empty: nothing is set aside."""
-        self._verdict: asyncio.Event | None = None
-        """None: somebody else is the first."""
+        self._turn: asyncio.Semaphore | None = None
+        """None: not ours."""
 
     async def __aenter__(self) -> None:
         """Raises LimitReached, and WindowUnavailable where limits fail closed."""
-        if (first := self._throttle.judging.get(self._who)) is not None:
-            await first.wait()
         if self._throttle.knows(self._who):
             return
-        if first is None:
-            self._verdict = self._throttle.judging[self._who] = asyncio.Event()
+        turn = self._throttle.turns(self._who.peer)
+        await turn.acquire()
+        self._turn = turn
         try:
-            await self._set_aside()
-        except BaseException:  # a caller who left included: others wait for the verdict
+            if not self._throttle.knows(self._who):
+                await self._set_aside()
+        except BaseException:  # a caller who left included: others wait for their turn
             self._end()
             raise
 
@@ -104,13 +114,15 @@ class Attempt:
         failed = kind is not None and issubclass(kind, Unauthenticated)
         if kind is None:
             self._throttle.remember(self._who)
-        self._end()
-        if failed:
-            self._throttle.forget(self._who)
-            if not self._visit:  # it was good before
-                await self._hold()
-        if self._visit:
-            await self._limiter.leave(self._caller, self._visit, int(failed))
+        try:
+            if failed:
+                self._throttle.forget(self._who)
+                if not self._visit:  # it was good before
+                    await self._hold()
+            if self._visit:
+                await self._limiter.leave(self._caller, self._visit, int(failed))
+        finally:
+            self._end()
 
     async def _set_aside(self) -> None:
         """Raises LimitReached."""
@@ -120,9 +132,9 @@ class Attempt:
             raise LimitReached(_refusal(entry))
 
     def _end(self) -> None:
-        if self._verdict is not None:
-            del self._throttle.judging[self._who]
-            self._verdict.set()
+        if self._turn is not None:
+            self._turn.release()
+            self._turn = None
 
     async def _hold(self) -> Entry:
         self._visit = self._throttle.ids.new("try")

@@ -207,6 +207,31 @@ async def test_many_at_once_with_a_good_key_that_nobody_has_seen_are_let_in_and_
     assert sorted(reply.status for reply in replies) == [401] * LIMIT + [429] * (19 * LIMIT)
 
 
+async def test_many_good_keys_that_come_at_once_from_one_address_are_all_let_in() -> None:
+    """As when a service behind one address is started anew."""
+    store = SlowStore()
+    for n in range(20 * LIMIT):
+        await store.create(entry(n))
+    door = Door(store=store)
+    replies = await asyncio.gather(*(call(door.app, "/v1/models", bearer(secret(n))) for n in range(20 * LIMIT)))
+    assert {reply.status for reply in replies} == {200}
+    assert await door.wrong(LIMIT + 1) == [401] * LIMIT + [429]
+
+
+async def test_who_leaves_while_others_are_judged_gives_the_turn_back() -> None:
+    store = SlowStore()
+    for n in range(2 * LIMIT):
+        await store.create(entry(n))
+    door = Door(store=store)
+    tasks = [asyncio.create_task(call(door.app, "/v1/models", bearer(secret(n)))) for n in range(2 * LIMIT)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    replies = await asyncio.gather(*tasks[1::2])
+    assert {reply.status for reply in replies} == {200}
+    assert (await call(door.app, "/v1/models", bearer(secret(0)))).status == 200
+
+
 async def test_failures_count_over_all_processes_and_in_each_while_that_cannot_be() -> None:
     """And the refusal says so."""
     clock = StillClock(1000.0)
