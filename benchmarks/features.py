@@ -1,12 +1,14 @@
 """Which features are worth their microseconds: capture that uniform bandit feedback leads to, against time for a text.
 
-    python -m benchmarks.features TABLE.jsonl.gz [...] [--seeds 4] [--minilm FOLDER]
+    python -m benchmarks.features TABLE.jsonl.gz [...] [--seeds 4] [--minilm FOLDER] [--only NAME]
+                                  [--teach 1000] [--judge 700]
 
-Of each shuffle the first prompts teach, each by the outcome of one model drawn evenly; on the last ones the model with
-the best expected quality less price times expected cost is taken, at the price at which they cost what each of six
-budgets allows. Exploration and pacing are left out, so that what differs is the features. `wordllama` takes part where
-it is installed (its 256 numbers cut to 64), MiniLM where FOLDER holds all-MiniLM-L6-v2 as model.safetensors and
-tokenizer.json (`safetensors` and `tokenizers` installed; 384 numbers, projected to 64).
+Of each shuffle the first prompts (`--teach`) teach, each by the outcome of one model drawn evenly; on the last ones
+(`--judge`) the model with the best expected quality less price times expected cost is taken, at the price at which they
+cost what each of six budgets allows. Exploration and pacing are left out, so that what differs is the features, or how
+much was taught. `wordllama` takes part where it is installed (its 256 numbers cut to 64), MiniLM where FOLDER holds
+all-MiniLM-L6-v2 as model.safetensors and tokenizer.json (`safetensors` and `tokenizers` installed; 384 numbers,
+projected to 64).
 """
 
 import argparse
@@ -28,7 +30,6 @@ from conduit.core.router import Router
 from conduit.core.system import CountingIds, StillClock
 from conduit.core.threads import one_thread
 
-TEACH, JUDGE = 1000, 700
 BUDGETS = 6
 SIGNS = TextFeatures.blocks[0]
 TOKENS_200 = 800
@@ -94,17 +95,17 @@ def _word_llama() -> Callable[[str], Vector] | None:
 # ------------------------------------------------------------------ one run
 
 
-def captured(features: Mapped, rows: Sequence[Row], known: Frontier, seed: int) -> float:
-    """Mean capture over the budgets, on the last JUDGE rows."""
+def captured(features: Mapped, rows: Sequence[Row], known: Frontier, seed: int, *, teach: int) -> float:
+    """Mean capture over the budgets, on the rows after the first `teach`."""
     models = priced_models(rows[:FOR_PRICES])
     router = Router(models, features=features, seed=seed, clock=StillClock(), ids=CountingIds())
     chance = random.Random(seed)
-    for row in rows[:TEACH]:
+    for row in rows[:teach]:
         decision = router.assign(Query(row.prompt, preferences=QUALITY_ONLY), chance.choice(models).name)
         router.fold(Step(decision, row, router.catalogue[decision.model]).observation())
     with one_thread():
         router.beliefs.refresh()
-    judged = rows[-JUDGE:]
+    judged = rows[teach:]
     believed = [_believed(router, row) for row in judged]
     quality, cost = (np.array([[pair[side] for pair in each] for each in believed]) for side in (0, 1))
     real = np.array([[(row.outcomes[m.name].cost_usd, row.outcomes[m.name].quality) for m in models] for row in judged])
@@ -158,15 +159,21 @@ def main() -> None:
     parser.add_argument("tables", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--minilm", type=Path)
+    parser.add_argument("--only", help="the features of this name, as the table calls them")
+    parser.add_argument("--teach", type=int, default=1000)
+    parser.add_argument("--judge", type=int, default=700)
     wanted = parser.parse_args()
-    some = candidates(wanted.minilm)
+    some = [each for each in candidates(wanted.minilm) if wanted.only in (None, each.version)]
     print(f"{'table':<12}{'features':<20}{'d':>4}{'us':>9}  capture", flush=True)
     for path in wanted.tables:
         rows = read_table(path)
         known = frontier(rows)
-        few = shuffled(rows, seed=99, limit=TEACH + JUDGE)
+        few = shuffled(rows, seed=99, limit=wanted.teach + wanted.judge)
+        if len(few) <= wanted.teach:
+            parser.error(f"--teach: {path.name} has {len(rows)} prompts, and some must be left to judge")
         for features in some:
-            runs = [captured(features, shuffled(few, seed=s), known, s) for s in range(wanted.seeds)]
+            orders = [shuffled(few, seed=s) for s in range(wanted.seeds)]
+            runs = [captured(features, order, known, s, teach=wanted.teach) for s, order in enumerate(orders)]
             error = np.std(runs, ddof=1) / len(runs) ** 0.5
             name = path.name.partition(".")[0]
             took = microseconds(features, few)
