@@ -59,6 +59,7 @@ async def filled(url: str, requests: int, prompt_text: str = "hashed", character
     for start in range(0, requests, AT_ONCE):
         several = range(start, min(start + AT_ONCE, requests))
         await asyncio.gather(*(one(number, next(texts)) for number in several))
+    await conduit.follower.catch_up()
     await conduit.stop()
 
 
