@@ -21,8 +21,6 @@ from conduit.core.protocols import Ids
 from conduit.gateway.limiter import Entry, Limiter
 
 MOST_GOOD = 10_000
-AT_ONCE = 4
-"""Keys of one address that a process judges at a time."""
 
 
 class Who(NamedTuple):
@@ -45,7 +43,7 @@ class FailedAuthThrottle:
         self.limit, self.ids = limit, ids
         self._good: OrderedDict[Who, None] = OrderedDict()
         """Who came last is last."""
-        self._turns = WeakValueDictionary[str, asyncio.Semaphore]()
+        self._turns = WeakValueDictionary[str, asyncio.Lock]()
         """Of addresses from which somebody is judged just now, or waits for it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,12 +59,12 @@ class FailedAuthThrottle:
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
         return Who(peer_of(scope, self._trusted), sha256(b"\0".join(sent)).digest()) if sent else None
 
-    def turns(self, peer: str) -> asyncio.Semaphore:
-        """For so many from one address at a time. Whoever waits keeps it there."""
-        turns = self._turns.get(peer)
-        if turns is None:
-            turns = self._turns[peer] = asyncio.Semaphore(min(AT_ONCE, self.limit))
-        return turns
+    def turn(self, peer: str) -> asyncio.Lock:
+        """For one from this address at a time. Whoever waits keeps it there."""
+        turn = self._turns.get(peer)
+        if turn is None:
+            turn = self._turns[peer] = asyncio.Lock()
+        return turn
 
     def knows(self, who: Who) -> bool:
         return who in self._good
@@ -83,21 +81,21 @@ class FailedAuthThrottle:
 
 class Attempt:
     """What the door does while it judges. A failure is set aside before it is known to be one, so that no more are
-    judged, in all processes, than may fail. Few are at a time, while others wait their turn: many good keys that come
-    at once are no failures, though nobody has seen them yet."""
+    judged, in all processes, than may fail. Each process judges one at a time, while others wait their turn: many good
+    keys that come at once are no failures, though nobody has seen them yet."""
 
     def __init__(self, throttle: FailedAuthThrottle, limiter: Limiter, who: Who) -> None:
         self._throttle, self._limiter, self._who = throttle, limiter, who
         self._visit = ""
         """Empty: nothing is set aside."""
-        self._turn: asyncio.Semaphore | None = None
+        self._turn: asyncio.Lock | None = None
         """None: not ours."""
 
     async def __aenter__(self) -> None:
         """Raises LimitReached, and WindowUnavailable where limits fail closed."""
         if self._throttle.knows(self._who):
             return
-        turn = self._throttle.turns(self._who.peer)
+        turn = self._throttle.turn(self._who.peer)
         await turn.acquire()
         self._turn = turn
         try:

@@ -1,11 +1,12 @@
 """PostgreSQL: any number of machines, a transaction pooler between us and the server included."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from conduit.stores.database import T, Work
 from conduit.stores.tables import SCHEMA
@@ -16,10 +17,11 @@ KEPT = 100
 """Statements of one connection."""
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 15.0
-ROLLED_BACK = frozenset({"40001", "40P01"})
-"""SQLSTATE of a serialization failure and of a deadlock: the server undid the whole transaction."""
-STRANGE = frozenset({"26000", "42P05", "0A000"})
-"""Of a statement by a name that the server does not know, or that is taken, or whose tables have changed since."""
+ROLLED_BACK = frozenset({"40001", "40P01", "0A000"})
+"""SQLSTATE of a serialization failure, of a deadlock, and of a statement that was kept while its tables changed (the
+next transaction makes all anew): the server undid the whole of this one."""
+STRANGE = frozenset({"26000", "42P05"})
+"""Of a statement by a name that the server does not know, or that is taken."""
 Names = Callable[[], str]
 """Of statements that the server keeps. `str` names none: nothing is kept, and each is sent anew."""
 
@@ -48,7 +50,7 @@ class ServerDatabase:
         """A pooled connection may have died since it was used last, or the server chose this transaction as the one to
         give way. Work that failed so was rolled back, and is done again, once; a commit that failed is not, for nobody
         knows what became of it."""
-        async with self._engine.connect() as connection:
+        async with self._connected() as connection:
             try:
                 result = await connection.run_sync(work)
             except DBAPIError as error:
@@ -60,7 +62,7 @@ class ServerDatabase:
                 return result
         if state in STRANGE:  # somebody stands between by now
             await self._use(str)
-        async with self._engine.begin() as connection:
+        async with self._connected() as connection, connection.begin():
             return await connection.run_sync(work)
 
     async def write(self, work: Work[T], *, power_safe: bool) -> T:
@@ -73,6 +75,16 @@ class ServerDatabase:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        engine = self._engine
+        async with engine.connect() as connection:
+            try:
+                yield connection
+            finally:
+                if engine is not self._engine:  # nobody will use its pool again
+                    await connection.invalidate()
 
     async def _use(self, names: Names) -> None:
         """For connections from now on; those that are at work are closed when they are done."""

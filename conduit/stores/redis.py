@@ -132,9 +132,12 @@ class Exchange:
 
     async def _replies(self, questions: list[tuple[Any, ...]]) -> list[Any]:
         replies = await self._once(questions)
-        if any(isinstance(reply, NoScriptError) for reply in replies):  # a new server: none of them has run
+        unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:  # a new server, which others may be teaching just now: some may have run
             await self._teach()
-            replies = await self._once(questions)
+            again = await self._once([questions[n] for n in unknown])
+            for n, reply in zip(unknown, again, strict=True):
+                replies[n] = reply
         return replies
 
     async def _teach(self) -> None:

@@ -76,7 +76,10 @@ def _blames_the_value(error: BaseException, code: int, state: str) -> bool:
 
 def _driver_error(error: BaseException) -> BaseException | None:
     origin = getattr(error, "orig", None)
-    return getattr(origin, "driver_exception", None) or origin
+    try:
+        return getattr(origin, "driver_exception", None) or origin
+    except ValueError:  # of a statement that was kept while its tables changed SQLAlchemy keeps it as the cause only
+        return origin and origin.__cause__
 
 
 def _sqlite_code(error: BaseException) -> int:

@@ -36,7 +36,9 @@ if spent + wanted > limit then
 end
 
 if own > 0 and redis.call('HEXISTS', KEYS[1], before) == 1 then
-  redis.call('HINCRBY', KEYS[1], before, -own)
+  if redis.call('HINCRBY', KEYS[1], before, -own) <= 0 then
+    redis.call('HDEL', KEYS[1], before)
+  end
 end
 redis.call('HINCRBY', KEYS[1], time[1], wanted)
 redis.call('PEXPIRE', KEYS[1], window + 1000)

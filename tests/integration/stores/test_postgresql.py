@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from urllib.parse import quote, urlsplit
 
 import pytest
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.util import await_only
 
 from conduit.core.errors import ConfigurationError, LedgerUnavailable
 from conduit.stores import bulk, queries
+from conduit.stores.postgresql import ServerDatabase
 from conduit.stores.sql import SqlLedger
 from tests.support.postgres import Postgres
 from tests.unit.stores.entries import decision, name, observation
@@ -74,6 +75,58 @@ async def test_a_transaction_that_gave_way_to_another_is_done_again(postgres_url
     tries = await asyncio.gather(*(ledger.database.write(order, power_safe=False) for order in orders))
     assert sorted(tries) == [1, 2]
     await ledger.close()
+
+
+async def test_a_statement_that_was_kept_while_its_table_changed_is_made_anew(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    database = ServerDatabase(postgres_url)
+    await database.prepare()
+
+    def changes(connection: Connection) -> None:
+        for statement in ("DROP TABLE IF EXISTS public.changing", "CREATE TABLE public.changing AS SELECT 1 AS a"):
+            connection.execute(text(statement))
+
+    def looks(connection: Connection) -> object:
+        return connection.execute(text("SELECT a FROM public.changing")).scalar_one()
+
+    await database.write(changes, power_safe=False)
+    assert [await database.read(looks) for _ in range(2)] == [1, 1]
+    other = ServerDatabase(postgres_url)
+    alter = text("ALTER TABLE public.changing ALTER a TYPE text")
+    await other.write(lambda connection: connection.execute(alter) and None, power_safe=False)
+    assert await database.read(looks) == "1"
+    for each in (database, other):
+        await each.close()
+
+
+async def test_connections_of_before_a_pooler_came_are_closed_when_they_are_done(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    database = ServerDatabase(postgres_url)
+    await database.prepare()
+    entered, over = asyncio.Barrier(4), asyncio.Event()
+
+    def waits(connection: Connection) -> None:
+        connection.execute(select(1))
+        await_only(entered.wait())
+        await_only(over.wait())
+
+    async def counted() -> int:
+        name = urlsplit(postgres_url).path[1:]
+        found = text(f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'")
+        return int(await database.read(lambda connection: connection.execute(found).scalar_one()))
+
+    reads = [asyncio.create_task(database.read(waits)) for _ in range(3)]
+    await entered.wait()
+    await database._use(str)
+    assert await counted() == 4
+    over.set()
+    await asyncio.gather(*reads)
+    async with asyncio.timeout(10):
+        while await counted() > 1:
+            pass
+    await database.close()
 
 
 async def test_positions_are_seen_in_the_order_in_which_they_were_given(postgres_url: str) -> None:

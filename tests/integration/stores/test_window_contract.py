@@ -16,7 +16,7 @@ from conduit.core.errors import ConfigurationError, WindowUnavailable
 from conduit.core.keys import Limits
 from conduit.core.protocols import Window
 from conduit.core.system import SystemClock, TimeOrderedIds
-from conduit.stores.redis import Exchange, RedisWindow, connect
+from conduit.stores.redis import ENTER, Exchange, RedisWindow, connect
 from conduit.stores.window import MemoryWindow
 from conduit.testing import StillClock
 from tests.support.fault_proxy import FaultProxy
@@ -343,3 +343,27 @@ def test_who_asks_over_a_connection_that_was_reset_is_not_kept_waiting(redis_url
 
     with FaultProxy.before(redis_url) as proxy, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(asked(proxy))
+
+
+async def test_of_tokens_that_were_replaced_in_another_second_redis_keeps_nothing(redis_url: str) -> None:
+    """An empty second would be taken for the oldest, and who is refused would be told to come back too early."""
+    window, redis = RedisWindow(connect(redis_url), patience_s=PATIENT_S), connect(redis_url)
+    caller, visit = new("caller"), new()
+    began = await window.enter(caller, visit, Limits(tokens_per_minute=100), 30)
+    while int((await window.hold(caller, visit, 60, 100)).now_s) == int(began.now_s):
+        pass
+    assert [int(held) for held in await redis.hvals(f"conduit:{{{caller}}}:tokens")] == [60]  # type: ignore[misc]
+    await window.close()
+    await redis.aclose()
+
+
+async def test_what_the_server_knows_runs_once_though_another_script_is_new_to_it(redis_url: str) -> None:
+    """As when another replica has just begun to teach it. Who ran twice would stand in the way of himself."""
+    window, redis, caller = RedisWindow(connect(redis_url), patience_s=PATIENT_S), connect(redis_url), new("caller")
+    await window.open()
+    await redis.script_flush()
+    await redis.script_load(ENTER.text)
+    questions = window.enter(caller, new(), Limits(concurrent=1)), window.hold(caller, new(), 1, 100)
+    assert [admission.refused for admission in await asyncio.gather(*questions)] == ["", ""]
+    await window.close()
+    await redis.aclose()
