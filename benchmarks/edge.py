@@ -11,10 +11,10 @@ alternate in one run, so that their ratio says more than the microseconds of a m
 requests at once Valkey is also told of each end, together with the next question when there is one by then: `at once`
 has one, `apart` (a millisecond between requests) has none. `tokens`: and a limit of tokens, which are set aside with
 the first question; `long`: of an answer so long that the route has to ask again.
-`exact`: 200 requests at once over three workers at limit 40. `outage`: Valkey is killed and started again under load.
-`body`: a gigabyte in chunks. `unread`: a caller who may have one request at once asks for a
-stream of 80 MB and reads none of it; how long until that is free again. Valkey is the one of the tests; logs go to
-standard error.
+`all three`: those limits in process. `exact`: 200 requests at once over three workers at limit 40. `outage`: Valkey is
+killed and started again under load. `body`: a gigabyte in chunks. `unread`: a caller who may have one request at once
+asks for a stream of 80 MB and reads none of it; how long until the next is let in. Valkey is the one of the tests; logs
+go to standard error.
 """
 
 import argparse

@@ -77,9 +77,7 @@ async def test_a_transaction_that_gave_way_to_another_is_done_again(postgres_url
     await ledger.close()
 
 
-async def test_a_statement_that_was_kept_while_its_table_changed_is_made_anew(
-    postgres: Postgres, postgres_url: str
-) -> None:
+async def test_a_statement_that_was_kept_while_its_table_changed_is_made_anew(postgres_url: str) -> None:
     database = ServerDatabase(postgres_url)
     await database.prepare()
 
@@ -100,9 +98,7 @@ async def test_a_statement_that_was_kept_while_its_table_changed_is_made_anew(
         await each.close()
 
 
-async def test_connections_of_before_a_pooler_came_are_closed_when_they_are_done(
-    postgres: Postgres, postgres_url: str
-) -> None:
+async def test_connections_of_before_a_pooler_came_are_closed_when_they_are_done(postgres_url: str) -> None:
     database = ServerDatabase(postgres_url)
     await database.prepare()
     entered, over = asyncio.Barrier(4), asyncio.Event()
