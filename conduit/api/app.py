@@ -13,7 +13,8 @@ import structlog
 from dotenv import dotenv_values
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive, Scope, Send
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import answer_error
 from conduit.api.middleware import setup_middleware
@@ -62,13 +63,23 @@ class Application(Starlette):
 
     cannot_start = ""
 
+    def build_middleware_stack(self) -> ASGIApp:
+        """Without Starlette's outermost layer: our ErrorBoundary answers errors, within the headers of all answers."""
+        outermost = super().build_middleware_stack()
+        assert isinstance(outermost, ServerErrorMiddleware)
+        return outermost.app
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await super().__call__(scope, receive, send)
+            return
+
         async def plain(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed" and self.cannot_start:
                 message["message"] = f"conduit: {self.cannot_start}"
             await send(message)
 
-        await super().__call__(scope, receive, plain if scope["type"] == "lifespan" else send)
+        await super().__call__(scope, receive, plain)
 
 
 def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:

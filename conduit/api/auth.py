@@ -10,7 +10,7 @@ from conduit.api.paths import is_preflight, routed_path
 from conduit.core.errors import KeysUnavailable, Unauthenticated, WindowUnavailable
 from conduit.gateway.keyring import Admitted, Keyring
 
-ALWAYS_OPEN = "/health"
+ALWAYS_OPEN = "/health/"
 """Whoever watches the process must see it, whatever an operator protects."""
 BEARER = b"bearer"
 UNTHROTTLED = nullcontext()
@@ -24,7 +24,7 @@ class Authentication:
 
     def __init__(self, app: ASGIApp, *, protected_prefixes: Sequence[str]) -> None:
         self._app = app
-        self._protected = tuple(prefix.rstrip("/") for prefix in protected_prefixes)
+        self._protected = tuple(prefix.rstrip("/") + "/" for prefix in protected_prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,10 +47,8 @@ class Authentication:
         await self._app(scope, receive, send)
 
     def _wants_key(self, scope: Scope) -> bool:
-        path = routed_path(scope)
-        if _under(path, ALWAYS_OPEN) or is_preflight(scope):
-            return False
-        return any(_under(path, prefix) for prefix in self._protected)
+        path = routed_path(scope) + "/"  # whole segments: /v1 is above /v1/chat, and not above /v10
+        return path.startswith(self._protected) and not path.startswith(ALWAYS_OPEN) and not is_preflight(scope)
 
 
 async def _admitted(scope: Scope) -> Admitted | None:
@@ -74,11 +72,6 @@ def _token(scope: Scope) -> bytes:
     if len(sent) > 1 or scheme.lower() != BEARER or not token:
         raise Unauthenticated("invalid_auth_format", "the Authorization header must be one: `Bearer <key>`")
     return token
-
-
-def _under(path: str, prefix: str) -> bool:
-    """Whole segments: /v1 is above /v1/chat, and not above /v10."""
-    return path == prefix or path.startswith(prefix + "/")
 
 
 def _degraded(send: Send) -> Send:

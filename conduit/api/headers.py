@@ -6,6 +6,8 @@ from typing import Any
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from conduit.api.paths import sent
+
 SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -17,6 +19,7 @@ NO_PAGE = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'no
 NOT_KEPT = (b"cache-control", b"no-store")
 HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 USUAL = (*SECURITY, NO_PAGE, NOT_KEPT)
+NAMES = frozenset(name for name, _ in (*USUAL, HTTPS_ONLY))
 OVER_HTTPS = (*USUAL, HTTPS_ONLY)
 
 
@@ -34,8 +37,9 @@ class SecurityHeaders:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                said = {name for name, _ in message["headers"]}
-                message["headers"].extend(header for header in usual if header[0] not in said)
+                said = dict(message["headers"])
+                unsaid = usual if said.keys().isdisjoint(NAMES) else (h for h in usual if h[0] not in said)
+                message["headers"].extend(unsaid)
             await send(message)
 
         await self._app(scope, receive, guarded)
@@ -45,7 +49,7 @@ class CrossOrigin(CORSMiddleware):
     """Only for whoever says where they come from: others are no pages in a browser, and nothing they get is cached."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not any(name == b"origin" for name, _ in scope["headers"]):
+        if scope["type"] == "http" and b"origin" not in sent(scope):
             await self.app(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from conduit.api.auth import Authentication
 from conduit.api.boundary import ErrorBoundary
 from conduit.api.headers import CrossOrigin, SecurityHeaders, cors
-from conduit.api.paths import PROBES, routed_path
+from conduit.api.paths import PROBES, routed_path, sent
 from conduit.api.payloads import PayloadTap
 from conduit.api.ratelimit import RateLimit
 from conduit.api.routes import ROUTES
@@ -156,12 +156,10 @@ class RequestContext:
 
     def _named(self, scope: Scope) -> tuple[str, str, str]:
         """The request's id, the caller's own when it is sane; and the trace that it belongs to, as the caller says."""
-        request_id, traceparent, tracestate = "", "", ""
-        for name, value in scope["headers"]:
-            if name == b"x-request-id" and SANE_REQUEST_ID.fullmatch(value):
-                request_id = request_id or str(value, "ascii")
-            elif name == b"traceparent":
-                traceparent = str(value, "latin-1")
-            elif name == b"tracestate":
-                tracestate = str(value, "latin-1")
-        return request_id or self._ids.new("req"), traceparent, tracestate
+        headers = sent(scope)
+        own = headers.get(b"x-request-id", b"")
+        return (
+            str(own, "ascii") if SANE_REQUEST_ID.fullmatch(own) else self._ids.new("req"),
+            str(headers.get(b"traceparent", b""), "latin-1"),
+            str(headers.get(b"tracestate", b""), "latin-1"),
+        )

@@ -11,6 +11,14 @@ MOST_DIGITS = 18
 """Of a declared size: more make a number no smaller, and at some thousand Python refuses to read it."""
 
 
+def sent(scope: Scope) -> dict[bytes, bytes]:
+    """Headers by name, of each the last: made once a request, for all layers that ask whether there is one."""
+    named: dict[bytes, bytes] | None = scope.get("conduit.sent")
+    if named is None:
+        named = scope["conduit.sent"] = dict(scope["headers"])
+    return named
+
+
 def routed_path(scope: Scope) -> str:
     """What the router looks at, not what a URL looks like: `root_path` is taken off, and nothing is decoded or
     normalised that the router would not."""
@@ -23,14 +31,10 @@ def is_probe(scope: Scope) -> bool:
 
 def is_preflight(scope: Scope) -> bool:
     """A browser asks without a key whether it may send one; nothing but OPTIONS is routed by it."""
-    return scope["method"] == "OPTIONS" and any(
-        name == b"access-control-request-method" for name, _ in scope["headers"]
-    )
+    return scope["method"] == "OPTIONS" and b"access-control-request-method" in sent(scope)
 
 
 def declared_size(scope: Scope) -> int:
     """Of Content-Length; 0 when it is missing or no number: what arrives is counted in any case."""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value[:MOST_DIGITS]) if value.isdigit() else 0
-    return 0
+    value = sent(scope).get(b"content-length", b"")
+    return int(value[:MOST_DIGITS]) if value.isdigit() else 0

@@ -10,8 +10,10 @@ from itertools import dropwhile
 
 from starlette.types import Scope
 
+from conduit.api.paths import sent
 from conduit.core.networks import Network
 
+FORWARDED_FOR = b"x-forwarded-for"
 UNKNOWN = "unknown"
 """A Unix socket has no address: all behind it are one peer."""
 LOOPBACK = IPv4Address("127.0.0.1")
@@ -43,8 +45,10 @@ def peer_of(scope: Scope, trusted: Sequence[Network]) -> str:
 
 def _hops(scope: Scope) -> list[str]:
     """Entries of X-Forwarded-For from the right; several headers are one list."""
-    values = [str(value, "latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return [entry.strip() for entry in reversed(",".join(values).split(","))] if values else []
+    if FORWARDED_FOR not in sent(scope):
+        return []
+    values = [str(value, "latin-1") for name, value in scope["headers"] if name == FORWARDED_FOR]
+    return [entry.strip() for entry in reversed(",".join(values).split(","))]
 
 
 def _put_there(host: str, hops: list[str]) -> bool:

@@ -1,7 +1,8 @@
 """Limits per caller: the verified key, else the peer's address."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from math import ceil
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,7 +12,7 @@ from conduit.api.paths import MODEL_PATHS, declared_size, is_preflight, is_probe
 from conduit.api.peer import peer_of
 from conduit.core.admission import Admission, within
 from conduit.core.errors import WindowUnavailable
-from conduit.core.keys import UNLIMITED, Key, Limits
+from conduit.core.keys import Key, Limits
 from conduit.core.networks import Network
 from conduit.core.protocols import Ids
 from conduit.core.query import estimate_tokens
@@ -36,18 +37,18 @@ class RateLimit:
     def __init__(
         self, app: ASGIApp, *, usual: Limits, trusted: Sequence[Network], ids: Ids, unsaid_tokens: int
     ) -> None:
-        self._app, self._usual, self._trusted, self._ids = app, usual, trusted, ids
+        self._app, self._usual, self._trusted, self._visits = app, usual, trusted, _numbered(ids)
         self._unsaid_tokens = unsaid_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key: Key | None = scope.get("conduit.key")
         limits = self._usual if key is None else within(key.limits, self._usual)
-        if scope["type"] != "http" or limits == UNLIMITED or is_probe(scope) or is_preflight(scope):
+        if scope["type"] != "http" or limits.none or is_probe(scope) or is_preflight(scope):
             await self._app(scope, receive, send)
             return
         limiter: Limiter = scope["app"].state.conduit.limiter
         caller = f"peer:{peer_of(scope, self._trusted)}" if key is None else f"key:{key.id}"
-        visit = self._ids.new("visit")
+        visit = next(self._visits)
         try:
             entry = await limiter.enter(caller, visit, limits, self._likely_tokens(scope, limits))
         except WindowUnavailable as error:
@@ -152,7 +153,18 @@ def _with(send: Send, headers: Headers) -> Send:
     return saying
 
 
+def _numbered(ids: Ids) -> Iterator[str]:
+    """Names of visits that no other process has: all of the first, which is drawn when the first request comes."""
+    first = ids.new("visit")
+    for number in count():
+        yield f"{first}.{number}"
+
+
 def _tokens(scope: Scope) -> int:
     """What the request took of the models, as far as is known when it ends."""
-    note = scope["conduit.log"]
-    return sum(count for name in ("input_tokens", "output_tokens") if isinstance(count := note.get(name), int))
+    note, taken = scope["conduit.log"], 0
+    for name in ("input_tokens", "output_tokens"):
+        tokens = note.get(name)
+        if isinstance(tokens, int):
+            taken += tokens
+    return taken

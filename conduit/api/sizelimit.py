@@ -6,11 +6,12 @@ from itertools import chain
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import BodyTooSlow, Refused, RequestTooLarge
-from conduit.api.paths import declared_size, routed_path
+from conduit.api.paths import declared_size, routed_path, sent
 from conduit.core.protocols import Clock
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 LARGE_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings"})
+CONTENT_ENCODING = b"content-encoding"
 MOST_HEADERS, MOST_HEADER_BYTES = 100, 32_768
 
 
@@ -48,8 +49,7 @@ class SizeLimit:
             if whole:  # what comes now is that the caller has left, and that may take its time
                 return await receive()
             try:
-                async with asyncio.timeout(max(due_s - self._clock.elapsed_s(), 0.0)):  # wait_for makes a task of it
-                    message = await receive()
+                message = await _soon(receive, due_s - self._clock.elapsed_s())
             except TimeoutError:
                 raise BodyTooSlow(self._body_s) from None
             read += len(message.get("body", b""))
@@ -61,6 +61,28 @@ class SizeLimit:
         return counted
 
 
+async def _soon(receive: Receive, patience_s: float) -> Message:
+    """What asyncio.timeout does, at a third of its price: each request pays it. Raises TimeoutError."""
+    task = asyncio.current_task()
+    assert task is not None, "a server calls from a task"
+    others, late = task.cancelling(), False
+
+    def give_up() -> None:
+        nonlocal late
+        late = True
+        task.cancel()
+
+    timer = asyncio.get_running_loop().call_later(max(patience_s, 0.0), give_up)
+    try:
+        return await receive()
+    except asyncio.CancelledError:
+        if late and task.uncancel() <= others:
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
+
+
 def _check_headers(scope: Scope) -> None:
     headers = scope["headers"]
     if len(headers) > MOST_HEADERS or sum(map(len, chain.from_iterable(headers))) > MOST_HEADER_BYTES:
@@ -69,6 +91,8 @@ def _check_headers(scope: Scope) -> None:
 
 
 def _check_encoding(scope: Scope) -> None:
+    if CONTENT_ENCODING not in sent(scope):
+        return
     for name, value in scope["headers"]:
-        if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+        if name == CONTENT_ENCODING and value.strip().lower() not in {b"", b"identity"}:
             raise Refused(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")

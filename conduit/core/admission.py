@@ -1,16 +1,15 @@
 """Whether a caller may come in: so many requests and tokens within a minute, and so many requests at once."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from conduit.core.keys import UNLIMITED, Limits
+from conduit.core.keys import Limits
 
 WINDOW_S = 60.0
 LEASE_S = 60.0
 """After so long a request of a process that died no longer counts as running; of one that lives it is said anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """The answer to one caller. Refused or not, `limit` and `current` are those of what is said."""
 
     refused: str
@@ -33,7 +32,7 @@ class Admission:
 
 def within(limits: Limits, usual: Limits) -> Limits:
     """`limits`, and `usual` where they say nothing."""
-    if limits == UNLIMITED:
+    if limits.none:
         return usual
     return Limits(
         usual.requests_per_minute if limits.requests_per_minute is None else limits.requests_per_minute,

@@ -1,12 +1,12 @@
 """What the gateway announces. Logs, metrics and traces listen; nothing here knows of them."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from conduit.core.decision import Decision, Feedback, Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """A request has come, and will be told of once more when it is `Served`."""
 
     method: str
@@ -32,8 +32,7 @@ class Ended:
     """The type of what was raised."""
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """A request has been answered, or refused, or left by its caller."""
 
     method: str

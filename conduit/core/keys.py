@@ -36,6 +36,10 @@ class Limits:
             if limit is not None and not 1 <= limit <= 2**31 - 1:
                 raise InvalidRequest(f"{name}: must be a number from 1 to {2**31 - 1}, not {limit}", param=name)
 
+    @property
+    def none(self) -> bool:
+        return self.requests_per_minute is None and self.tokens_per_minute is None and self.concurrent is None
+
 
 UNLIMITED = Limits()
 

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from functools import partial
 from hmac import compare_digest
+from typing import NamedTuple
 
 from conduit.core.errors import ConfigurationError, KeysUnavailable, LedgerUnavailable, Unauthenticated
 from conduit.core.events import Degraded
@@ -32,8 +33,7 @@ class Terms:
     """How long after its last look-up a key is good while the store is away."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A caller who is known."""
 
     key: Key

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from conduit.core.admission import LEASE_S, Admission
 from conduit.core.errors import WindowUnavailable
@@ -15,8 +15,7 @@ REST_S = 1.0
 """So long nobody asks a shared window that did not answer; then one request tries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An answer, and whether it is only this process's own."""
 
     admission: Admission
@@ -51,7 +50,10 @@ class Limiter:
 
     async def enter(self, caller: str, visit: str, limits: Limits, tokens: int = 0) -> Entry:
         """Raises WindowUnavailable, where it fails closed."""
-        entry = await self._first(lambda window: window.enter(caller, visit, limits, tokens))
+        if self._shared is None:
+            entry = Entry(await self._local.enter(caller, visit, limits, tokens), degraded=False)
+        else:
+            entry = await self._first(lambda window: window.enter(caller, visit, limits, tokens))
         if self._shared is not None and not entry.degraded and entry.admission.refused in {"", "requests"}:
             self._local.heard(caller, entry.admission.current)
             if entry.admission.held:

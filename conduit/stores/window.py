@@ -30,10 +30,10 @@ class Visits:
             self.requests.popleft()
         while self.tokens and self.tokens[0][0] <= before_s:
             self.spent -= self.tokens.popleft()[1]
-        for visit in [visit for visit, (at_s, _) in self.held.items() if at_s <= before_s]:
-            del self.held[visit]
-        for visit in [visit for visit, end_s in self.inside.items() if end_s <= now_s]:
-            del self.inside[visit]
+        if self.held:
+            self.held = {visit: held for visit, held in self.held.items() if held[0] > before_s}
+        if self.inside:
+            self.inside = {visit: end_s for visit, end_s in self.inside.items() if end_s > now_s}
 
     @property
     def idle(self) -> bool:
@@ -42,7 +42,7 @@ class Visits:
     @property
     def used(self) -> int:
         """Tokens that were taken or are set aside."""
-        return self.spent + sum(tokens for _, tokens in self.held.values())
+        return self.spent + sum([tokens for _, tokens in self.held.values()])
 
     def room_at(self, tokens: int, limit: int) -> float | None:
         """When the last of those has been taken or set aside, without which `tokens` more fit; None: they do now."""
@@ -129,7 +129,9 @@ class MemoryWindow:
 
     def _visits(self, caller: str, now_s: float) -> Visits:
         self._forget_two(now_s)
-        visits = self._callers.setdefault(caller, Visits())
+        visits = self._callers.get(caller)
+        if visits is None:
+            visits = self._callers[caller] = Visits()
         self._callers.move_to_end(caller)
         if len(self._callers) > self._most:
             self._callers.popitem(last=False)
@@ -142,9 +144,9 @@ class MemoryWindow:
             if not self._callers:
                 return
             caller, visits = next(iter(self._callers.items()))
-            visits.forget(now_s - self._window_s, now_s)
-            if visits.requests:  # and so have all who came later
+            if visits.requests and visits.requests[-1] > now_s - self._window_s:  # and so have all who came later
                 return
+            visits.forget(now_s - self._window_s, now_s)
             if visits.idle:
                 del self._callers[caller]
             else:
