@@ -31,8 +31,9 @@ SECURITY = ("x-content-type-options", "x-frame-options", "referrer-policy", "con
 def test_the_stack_is_the_declared_one() -> None:
     app = create_app(make_settings(file={}, environ={}), {})
     layer, found = app.build_middleware_stack(), []
-    while (layer := getattr(layer, "_app", None) or getattr(layer, "app", None)) is not None:
+    while layer is not None:
         found.append(type(layer))
+        layer = getattr(layer, "_app", None) or getattr(layer, "app", None)
     declared = [
         RequestContext,
         SecurityHeaders,

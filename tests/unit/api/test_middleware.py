@@ -122,12 +122,15 @@ async def test_a_declaration_is_not_believed_when_more_comes(declared: bytes) ->
 @pytest.mark.parametrize("encoding", [b"gzip", b"br", b"Identity, gzip", b"deflate"])
 async def test_a_compressed_body_is_refused_unread(encoding: bytes) -> None:
     """A thousandth of a limit may hold more than the limit."""
-    sent = await call(around(LIMITED), b"x", headers=[(b"content-encoding", encoding)])
+    name = b"content-encoding"
+    sent = await call(around(LIMITED), b"x", headers=[(name, encoding)])
     assert (sent.status, orjson.loads(sent.body)["error"]["code"]) == (415, "unsupported_encoding")
     assert sent.headers[b"connection"] == b"close"
     assert b'send the body as it is, without Content-Encoding"' in sent.body
+    twice = await call(around(LIMITED), b"x", headers=[(name, said) for said in (encoding, b"identity")])
+    assert twice.status == 415
     for plain in (b" Identity ", b""):
-        assert (await call(LIMITED, b"x", headers=[(b"content-encoding", plain)])).body == b"x"
+        assert (await call(LIMITED, b"x", headers=[(name, plain)])).body == b"x"
 
 
 @pytest.mark.parametrize("headers", [[(b"a", b"")] * 101, [(b"a", b"x" * 32_768)]])
@@ -148,6 +151,30 @@ async def test_a_body_that_does_not_come_is_given_up() -> None:
     scope = {"type": "http", "method": "POST", "path": "/v1/complete", "headers": []}
     await around(sized(echo, body_s=0.01))(scope, receive, sent)
     assert (sent.status, orjson.loads(sent.body)["error"]["code"]) == (408, "request_timeout")
+
+
+@pytest.mark.parametrize("late_first", [False, True])
+async def test_whoever_else_ends_a_request_is_not_taken_for_a_slow_body(late_first: bool) -> None:
+    """A server that stops, say: also in the moment in which time is up."""
+    waiting = asyncio.Event()
+
+    async def receive() -> Message:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if late_first:
+                task.cancel()
+        raise AssertionError
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/complete", "headers": []}
+    layer = around(sized(echo, body_s=0.01 if late_first else 60.0))
+    task = asyncio.ensure_future(layer(scope, receive, Sent()))
+    await waiting.wait()
+    if not late_first:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_a_body_that_is_slow_and_in_time_is_taken() -> None:
