@@ -10,7 +10,8 @@
 alternate in one run, so that their ratio says more than the microseconds of a machine in its mood. With a limit of
 requests at once Valkey is also told of each end, together with the next question when there is one by then: `at once`
 has one, `apart` (a millisecond between requests) has none. `tokens`: and a limit of tokens, which are set aside with
-the first question; `long`: of an answer so long that the route has to ask again.
+the first question; `busy`: the same from eight callers at a time, whose questions go out together; `long`: of an answer
+so long that the route has to ask again.
 `all three`: those limits in process. `exact`: 200 requests at once over three workers at limit 40. `outage`: Valkey is
 killed and started again under load. `body`: a gigabyte in chunks. `unread`: a caller who may have one request at once
 asks for a stream of 80 MB and reads none of it; how long until the next is let in. Valkey is the one of the tests; logs
@@ -54,7 +55,7 @@ PATH = "/v1/chat/completions"
 BODY = b'{"prompt": "What is 2 + 2?"}' + b" " * 1000
 USUAL, LONG = (Ask(Query("What is 2 + 2?", max_output_tokens=most), {}, size=len(BODY)) for most in (None, 9000))
 BATCH = 100
-LIMIT, AT_ONCE = 40, 200
+LIMIT, AT_ONCE, BUSY = 40, 200, 8
 CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
 
 # ------------------------------------------------------------------ cost
@@ -106,14 +107,26 @@ async def batch(called: ASGIApp, app: Starlette, apart_s: float = 0.0) -> tuple[
     return time.process_time() - before, times
 
 
-async def measure(name: str, requests: int, apart_s: float = 0.0, ask: Ask = USUAL, /, **settings: object) -> None:
+async def side_by_side(called: ASGIApp, app: Starlette, apart_s: float, callers: int) -> tuple[float, list[float]]:
+    """CPU seconds of a BATCH by as many callers at a time, and elapsed seconds of each request."""
+    if callers == 1:
+        return await batch(called, app, apart_s)
+    before = time.process_time()
+    batches = await asyncio.gather(*(batch(called, app, apart_s) for _ in range(callers)))
+    return (time.process_time() - before) / callers, [each for _, times in batches for each in times]
+
+
+async def measure(
+    name: str, requests: int, apart_s: float = 0.0, ask: Ask = USUAL, callers: int = 1, /, **settings: object
+) -> None:
     given = {"api_key": OWN, "api_rate_limit": 1_000_000, "sandbox": "on", **settings}
     app = create_app(make_settings(file=given, environ={}), {})
     app.router.routes.insert(0, Route(PATH, answering(ask), methods=["POST"]))
     async with app.router.lifespan_context(app):
         await batch(app, app), await batch(app.router, app)
         sides = (app.router, app)
-        rounds = [[await batch(side, app, apart_s) for side in sides] for _ in range(requests // BATCH)]
+        turns = range(requests // BATCH)
+        rounds = [[await side_by_side(side, app, apart_s, callers) for side in sides] for _ in turns]
     bare, whole = ([one[side][0] / BATCH * 1e6 for one in rounds] for side in (0, 1))
     waits = [statistics.median(t for one in rounds for t in one[side][1]) * 1e6 for side in (0, 1)]
     added = statistics.median(w - b for b, w in zip(bare, whole, strict=True))
@@ -137,6 +150,7 @@ def cost(requests: int) -> None:
         shared["api_concurrent_limit"] = 1000
         uvloop.run(measure("at once", requests, database_url=url, **shared))
         uvloop.run(measure("tokens", requests, database_url=url, **shared | every))
+        uvloop.run(measure("busy", requests, 0.0, USUAL, BUSY, database_url=url, **shared | every))
         uvloop.run(measure("long", requests, 0.0, LONG, database_url=url, **shared | every))
         uvloop.run(measure("apart", requests, 0.001, database_url=url, **shared))
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from random import Random
 
 import structlog
@@ -9,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
 
 from conduit.api.auth import Authentication
 from conduit.api.boundary import ErrorBoundary
@@ -111,7 +113,12 @@ class RequestContext:
 
     def __init__(self, app: ASGIApp, *, clock: Clock, ids: Ids, listener: Listener = nobody) -> None:
         self._app, self._clock, self._ids, self._listener = app, clock, ids, listener
-        self._log = structlog.get_logger("conduit.access")
+
+    @cached_property
+    def _log(self) -> FilteringBoundLogger:
+        """Of how logs are set up by the first request; the proxy that could be had before looks it up each time."""
+        bound: FilteringBoundLogger = structlog.get_logger("conduit.access").bind()
+        return bound
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -1,6 +1,5 @@
 """How much a request may bring, and how long it may take: counted as it arrives, whatever its headers say."""
 
-import asyncio
 from itertools import chain
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from conduit.api.envelope import BodyTooSlow, Refused, RequestTooLarge
 from conduit.api.paths import declared_size, routed_path, sent
 from conduit.core.protocols import Clock
+from conduit.gateway.patience import patiently
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 LARGE_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings"})
@@ -49,7 +49,7 @@ class SizeLimit:
             if whole:  # what comes now is that the caller has left, and that may take its time
                 return await receive()
             try:
-                message = await _soon(receive, due_s - self._clock.elapsed_s())
+                message = await patiently(receive(), due_s - self._clock.elapsed_s())
             except TimeoutError:
                 raise BodyTooSlow(self._body_s) from None
             read += len(message.get("body", b""))
@@ -59,28 +59,6 @@ class SizeLimit:
             return message
 
         return counted
-
-
-async def _soon(receive: Receive, patience_s: float) -> Message:
-    """What asyncio.timeout does, at a third of its price: each request pays it. Raises TimeoutError."""
-    task = asyncio.current_task()
-    assert task is not None, "a server calls from a task"
-    others, late = task.cancelling(), False
-
-    def give_up() -> None:
-        nonlocal late
-        late = True
-        task.cancel()
-
-    timer = asyncio.get_running_loop().call_later(max(patience_s, 0.0), give_up)
-    try:
-        return await receive()
-    except asyncio.CancelledError:
-        if late and task.uncancel() <= others:
-            raise TimeoutError from None
-        raise
-    finally:
-        timer.cancel()
 
 
 def _check_headers(scope: Scope) -> None:

@@ -1,12 +1,12 @@
 """What replicas share in Redis or Valkey: one pool, little patience, and no text of a caller's in it."""
 
 import asyncio
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -17,8 +17,8 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from conduit.core.admission import LEASE_S, WINDOW_S, Admission
 from conduit.core.errors import CacheUnavailable, ConfigurationError, WindowUnavailable
 from conduit.core.keys import Limits
+from conduit.gateway.patience import patiently
 
-T = TypeVar("T")
 PATIENCE_S = 0.05
 GIVE_UP_S = 10.0
 TURNS = 30
@@ -80,7 +80,7 @@ class Exchange:
     async def open(self) -> None:
         """Connects, and teaches the server the scripts. Raises WindowUnavailable."""
         try:
-            await _in_time(self._teach(), GIVE_UP_S)
+            await patiently(self._teach(), GIVE_UP_S)
         except (RedisError, OSError) as error:
             raise WindowUnavailable(type(error).__name__) from None
 
@@ -115,7 +115,7 @@ class Exchange:
 
     async def _ask(self, asked: list[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
         try:
-            replies = await _in_time(self._replies([question for question, _ in asked]), self._patience_s)
+            replies = await patiently(self._replies([question for question, _ in asked]), self._patience_s, turns=TURNS)
         except Exception as error:  # noqa: BLE001  whoever asked must hear of it; uvloop's closed sockets raise RuntimeError
             if isinstance(error, TimeoutError):
                 asked, self._waiting = asked + self._waiting, []  # who came meanwhile would wait anew
@@ -155,7 +155,9 @@ class Exchange:
         if connection is None:
             connection = self._connection = await pool.get_connection()
             return connection
-        if connection.is_connected and (connection.should_reconnect() or await connection.can_read()):
+        if connection.is_connected:
+            if not connection.should_reconnect() and not await connection.can_read():
+                return connection
             await connection.disconnect()  # the server moves, or hung up: what is asked now, it would not answer
         await pool.ensure_connection(connection)
         return connection
@@ -175,23 +177,6 @@ async def _reply(connection: Any) -> Any:
         return await connection.read_response()
     except ResponseError as error:
         return error
-
-
-async def _in_time(work: Awaitable[T], patience_s: float) -> T:
-    """Raises TimeoutError."""
-    loop = asyncio.get_running_loop()
-    watch: asyncio.Handle
-
-    def give_up(turns: int) -> None:
-        nonlocal watch
-        watch = loop.call_soon(give_up, turns - 1) if turns else loop.call_soon(limit.reschedule, loop.time())
-
-    async with asyncio.timeout(None) as limit:
-        watch = loop.call_later(patience_s, give_up, TURNS)
-        try:
-            return await work
-        finally:
-            watch.cancel()
 
 
 class RedisWindow:
