@@ -7,6 +7,7 @@ one for each table a transaction took several times as long as the server worked
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+import orjson
 from sqlalchemy import Column, Connection, Table, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import TextClause
@@ -34,8 +35,7 @@ def insert(connection: Connection, by_table: Mapping[Table, Sequence[Row]], *, a
     alone = alone or observations in tables
     if tables or alone:
         values: dict[str, object] = {"most_idle_ms": MOST_IDLE_MS} if alone else {}
-        for table in tables:
-            values |= _columns(table, by_table[table])
+        values |= {table.name: _json(by_table[table]) for table in tables}
         connection.execute(_statement(tables, alone), values)
 
 
@@ -45,12 +45,15 @@ def observe_alone(connection: Connection) -> None:
         insert(connection, {}, alone=True)
 
 
-def _columns(table: Table, rows: Sequence[Row]) -> dict[str, object]:
-    return {_parameter(column): [row[column.name] for row in rows] for column in own_columns(table)}
+def _json(rows: Sequence[Row]) -> str:
+    """One parameter for a table: the driver looks at each element of an array several times."""
+    return orjson.dumps(rows, default=_blob).decode()
 
 
-def _parameter(column: Column[object]) -> str:
-    return f"{column.table.name}_{column.name}"
+def _blob(value: object) -> str:
+    """As PostgreSQL reads bytes."""
+    assert isinstance(value, bytes)
+    return f"\\x{value.hex()}"
 
 
 @cache
@@ -76,8 +79,9 @@ def _add_up(after: Sequence[str]) -> str:
 def _insert(table: Table) -> str:
     """Without what comes after SELECT * FROM the arrays."""
     names = ", ".join(column.name for column in own_columns(table))
-    arrays = ", ".join(f"CAST(:{_parameter(column)} AS {_type(column)}[])" for column in own_columns(table))
-    return f"INSERT INTO {SCHEMA}.{table.name} ({names}) SELECT rows.* FROM unnest({arrays}) AS rows ({names})"
+    typed = ", ".join(f"{column.name} {_type(column)}" for column in own_columns(table))
+    rows = f"json_to_recordset(CAST(:{table.name} AS json)) AS rows ({typed})"
+    return f"INSERT INTO {SCHEMA}.{table.name} ({names}) SELECT rows.* FROM {rows}"
 
 
 def _observe(*, new: bool) -> str:
@@ -86,7 +90,8 @@ def _observe(*, new: bool) -> str:
     # Of a plain EXISTS the server may make a hash of the whole table, while it has no statistics of it yet.
     there = f"(SELECT id FROM {SCHEMA}.decisions WHERE id = rows.decision_id) IS NOT NULL"
     if new:  # what this very statement inserts, it does not see
-        there = f"rows.decision_id = ANY (CAST(:{_parameter(decisions.c.id)} AS text[])) OR {there}"
+        inserted = f"SELECT id FROM json_to_recordset(CAST(:{decisions.name} AS json)) AS new (id text)"
+        there = f"rows.decision_id IN ({inserted}) OR {there}"
     return f"{_insert(observations)} CROSS JOIN alone WHERE {there}"
 
 

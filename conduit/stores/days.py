@@ -23,7 +23,7 @@ Counts = defaultdict[Key, list[float]]
 
 def counted(connection: Connection, written: Mapping[Table, Sequence[Row]]) -> list[Row]:
     """What is to be added up, in one order for everybody: others wait for what they count too."""
-    counts: Counts = defaultdict(lambda: [0.0] * len(FIGURES))
+    counts: Counts = defaultdict(lambda: [0] * len(FIGURES))
     for row in written.get(decisions, ()):
         _add(counts, (_day(row), DECISIONS, ""), (1, 0, 0, 0, 0, 0))
     for row in written.get(outcomes, ()):
@@ -73,7 +73,7 @@ def _add_rating(counts: Counts, row: Mapping[str, Any], sign: int) -> None:
 
 
 def _add(counts: Counts, key: Key, figures: Iterable[Any]) -> None:
-    counts[key] = [one + float(other) for one, other in zip(counts[key], figures, strict=True)]
+    counts[key] = [one + other for one, other in zip(counts[key], figures, strict=True)]
 
 
 def _day(row: Mapping[str, Any]) -> int:

@@ -199,7 +199,7 @@ def unpacked(record: bytes) -> Rows:
 
 def _whole(table: Table, values: Mapping[str, Any]) -> tuple[Table, Row]:
     found = {column: _blob(value) for column, value in values.items()}
-    return table, dict.fromkeys((column.name for column in own_columns(table)), None) | found
+    return table, dict.fromkeys((str(column.name) for column in own_columns(table)), None) | found
 
 
 def _blob(value: Any) -> object:
