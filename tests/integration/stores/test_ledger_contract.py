@@ -58,13 +58,22 @@ async def test_the_latest_revision_is_the_one_that_counts(ledger: Ledger) -> Non
     assert record.feedback == feedback(revision=2, quality=0.1)
 
 
-@pytest.mark.parametrize("text", ["a\0b", "\ud800", "日本", "' OR 1=1 --", "\x1b[31m"])
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "日本", "' OR 1=1 --", "\x1b[31m", "\\u0000", '"\\x41", {', "\n\t"])
 async def test_any_text_of_a_stranger_can_be_kept_and_asked_for(ledger: Ledger, text: str) -> None:
     await ledger.append(decision(user_id=text), outcome(response_id=text))
     record = await ledger.find(text)
     assert record is not None
     assert await ledger.find(text + "?") is None
     assert await ledger.recent(limit=1, before=text) is not None
+
+
+@pytest.mark.parametrize("number", [5e-324, 2.2250738585072014e-308, 0.1 + 0.2, 1 / 3, 1.7976931348623157e308, -1e-9])
+async def test_numbers_come_back_to_the_last_bit(ledger: Ledger, number: float) -> None:
+    kept = decision(shadow_price=number), outcome(latency_s=abs(number), cost_usd=number, output_tokens=2**53 + 1)
+    await ledger.append(*kept)
+    record = await ledger.find(name(1))
+    assert record is not None
+    assert (plain(record.decision), record.outcome) == (plain(kept[0]), kept[1])
 
 
 # ------------------------------------------------------------------ appending
