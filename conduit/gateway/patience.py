@@ -21,12 +21,14 @@ async def patiently(work: Awaitable[T], patience_s: float, *, turns: int = 0) ->
     try:
         return await work
     except asyncio.CancelledError:
-        if watch.late and task.uncancel() <= others:
+        if watch.late and task.cancelling() - 1 <= others:
             raise TimeoutError from None
         raise
     finally:
         timer.cancel()
         watch.over = True
+        if watch.late:  # also where the work made something else of it
+            task.uncancel()
 
 
 class _Watch:

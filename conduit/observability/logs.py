@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
+from math import floor
 from typing import Any, Literal
 
 import orjson
@@ -51,11 +52,12 @@ class Stamp:
     """Puts in when an event was logged, in UTC to the microsecond: as structlog does, but writes each second once."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock, self._second, self._written = clock, -1, ""
+        self._clock, self._written = clock, ""
+        self._second: int | None = None
 
     def __call__(self, _logger: object, _method: str, event: Any) -> Any:
         now_s = self._clock.now_s()
-        second = int(now_s)
+        second = floor(now_s)
         if second != self._second:
             self._second, self._written = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         event["timestamp"] = f"{self._written}.{int((now_s - second) * 1e6):06d}Z"

@@ -4,6 +4,7 @@ import base64
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -142,6 +143,8 @@ def _read(column: Any, data: Data, where: str) -> Any:
         raise ValueError(f"{where}: must be {' or '.join(kind.__name__ for kind in wanted)}")
     if isinstance(value, int) and abs(value) > MOST_INT:
         raise ValueError(f"{where}: too large")
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{where}: must be finite")
     if isinstance(column.type, LargeBinary):
         return base64.b64decode(str(value), validate=True)
     return float(value) if isinstance(column.type, Double) else value

@@ -195,6 +195,15 @@ def test_a_line_that_cannot_be_right_is_named(tmp_path: Path, line: bytes, said:
         list(lines_from(path))
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_is_none_is_named(number: float) -> None:
+    """JSON has none of them, Parquet does."""
+    data: Any = data_of(WHOLE)
+    data["outcome"]["cost_usd"] = number
+    with pytest.raises(ValueError, match=r"outcome.cost_usd: must be finite"):
+        whole_of(data)
+
+
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"format": "conduit ledger", "version": 2}', b"x"])
 def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path, text: bytes) -> None:
     for name, content in (("l.jsonl", text), ("l.jsonl.gz", gzip.compress(text)), ("m.jsonl.gz", text)):

@@ -38,6 +38,26 @@ async def test_what_is_late_is_cut_off() -> None:
     assert task.cancelling() == 0
 
 
+@pytest.mark.parametrize("error", [None, ConnectionError])
+async def test_work_that_makes_something_else_of_its_end_leaves_no_trace(error: type[Exception] | None) -> None:
+    async def stubborn() -> str:
+        try:
+            await for_ever()
+        except asyncio.CancelledError:
+            if error is not None:
+                raise error from None
+        return "so what"
+
+    task = asyncio.current_task()
+    assert task is not None
+    if error is None:
+        assert await patiently(stubborn(), 0.001) == "so what"
+    else:
+        with pytest.raises(error):
+            await patiently(stubborn(), 0.001)
+    assert task.cancelling() == 0
+
+
 async def test_turns_are_given_after_the_time() -> None:
     assert await patiently(after_turns(20), 0.0, turns=30) == "there"
 
