@@ -77,7 +77,7 @@ def _add_up(after: Sequence[str]) -> str:
 
 
 def _insert(table: Table) -> str:
-    """Without what comes after SELECT * FROM the arrays."""
+    """Without what comes after the rows."""
     names = ", ".join(column.name for column in own_columns(table))
     typed = ", ".join(f"{column.name} {_type(column)}" for column in own_columns(table))
     rows = f"json_to_recordset(CAST(:{table.name} AS json)) AS rows ({typed})"
