@@ -41,7 +41,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Scope
 
 from conduit.api.app import create_app
-from conduit.api.ratelimit import set_aside
+from conduit.api.ratelimit import DEGRADED, set_aside
 from conduit.core.config import make_settings
 from conduit.core.query import Query
 from conduit.gateway.exchange import Ask
@@ -94,8 +94,9 @@ async def batch(called: ASGIApp, app: Starlette, apart_s: float = 0.0) -> tuple[
         return {"type": "http.request", "body": BODY, "more_body": False}
 
     async def send(message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] != 200:
-            raise SystemExit(f"status {message['status']}")
+        if message["type"] == "http.response.start":
+            if message["status"] != 200 or DEGRADED in message["headers"]:
+                raise SystemExit(f"status {message['status']}, {message['headers']}")
 
     times, before = [], time.process_time()
     for _ in range(BATCH):

@@ -186,11 +186,12 @@ async def _redis(settings: Settings) -> list[Finding]:
     url = settings.redis_url.get_secret_value()
     if not url:
         return [Finding("redis", State.OK, "none: each process counts limits for itself")]
-    from conduit.stores.redis import RedisWindow, connect  # a fifth of a second, for who has one
+    from conduit.stores.line import Address
+    from conduit.stores.redis import RedisWindow
 
     remedy = "start it, or mend REDIS_URL"
     try:
-        window = RedisWindow(connect(url))
+        window = RedisWindow(Address.parse(url))
         await window.open()
     except ConfigurationError as error:
         return [Finding("redis", State.WRONG, str(error))]

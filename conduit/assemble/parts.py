@@ -47,31 +47,30 @@ from conduit.stores.texts import Redact
 from conduit.stores.window import MemoryWindow
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from conduit.stores.line import Address
 
 DAY_S = 86400.0
 
 
-def make_redis(settings: Settings) -> "Redis | None":
-    """One pool of connections for all that is shared."""
+def redis_address(settings: Settings) -> "Address | None":
     url = settings.redis_url.get_secret_value()
     if not url:
         return None
-    from conduit.stores.redis import connect  # a fifth of a second, for who has one
+    from conduit.stores.line import Address  # for who has one
 
-    return connect(url)
+    return Address.parse(url)
 
 
 def make_shared(
     settings: Settings, *, clock: Clock, listener: Listener, tracer: Tracer | None
 ) -> tuple[Limiter, AnswerCache | None]:
     """What replicas have in Redis, where there is one."""
-    redis = make_redis(settings)
+    redis = redis_address(settings)
     limiter = make_limiter(settings, redis, clock=clock, listener=listener, tracer=tracer)
     return limiter, make_cache(settings, redis, clock=clock, listener=listener)
 
 
-def make_cache(settings: Settings, redis: "Redis | None", *, clock: Clock, listener: Listener) -> AnswerCache | None:
+def make_cache(settings: Settings, redis: "Address | None", *, clock: Clock, listener: Listener) -> AnswerCache | None:
     if not settings.cache_enabled:
         return None
     store: Cache = MemoryCache(clock, most_bytes=settings.cache_memory)
@@ -91,7 +90,7 @@ def make_cache(settings: Settings, redis: "Redis | None", *, clock: Clock, liste
 
 
 def make_limiter(
-    settings: Settings, redis: "Redis | None", *, clock: Clock, listener: Listener, tracer: Tracer | None
+    settings: Settings, redis: "Address | None", *, clock: Clock, listener: Listener, tracer: Tracer | None
 ) -> Limiter:
     shared: Window | None = None
     if redis is not None:

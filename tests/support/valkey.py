@@ -25,6 +25,7 @@ class ValkeyServer:
     def __init__(self) -> None:
         self.port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="valkey"))
+        self.socket = self._folder / "valkey.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -33,6 +34,7 @@ class ValkeyServer:
 
     def start(self) -> None:
         words = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        words += ["--unixsocket", str(self.socket)]
         environment = {"PATH": os.environ.get("PATH", "")}
         self._process = spawn(
             [_binary(), *words], self._folder, environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

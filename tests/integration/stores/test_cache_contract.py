@@ -8,7 +8,8 @@ from conduit.core.errors import CacheUnavailable
 from conduit.core.storage import Cache
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.stores.cache import OVERHEAD_BYTES, MemoryCache
-from conduit.stores.redis import RedisCache, connect
+from conduit.stores.line import Address
+from conduit.stores.redis import RedisCache
 from conduit.testing import StillClock
 from tests.support.valkey import ValkeyServer, redis_url, valkey
 
@@ -25,7 +26,7 @@ async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
     if request.param == "memory":
         made = MemoryCache(SystemClock(), most_bytes=10**7)
     else:
-        made = RedisCache(connect(request.getfixturevalue("redis_url")), patience_s=PATIENT_S)
+        made = RedisCache(Address.parse(request.getfixturevalue("redis_url")), patience_s=PATIENT_S)
     yield made
     await made.close()
 
@@ -60,7 +61,7 @@ async def test_in_memory_who_was_not_asked_for_the_longest_goes_first() -> None:
 
 
 async def test_a_server_that_is_away_or_silent_is_said_in_our_words(valkey: ValkeyServer) -> None:
-    cache = RedisCache(connect(valkey.url), patience_s=0.5)
+    cache = RedisCache(Address.parse(valkey.url), patience_s=0.5)
     await cache.put("a", b"1", ttl_s=60.0)
     valkey.freeze()
     with pytest.raises(CacheUnavailable):

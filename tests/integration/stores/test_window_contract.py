@@ -4,22 +4,21 @@ import asyncio
 import gc
 import multiprocessing
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 import pytest
-import uvloop
+from redis.asyncio import Redis
 
 from conduit.core.admission import Admission
-from conduit.core.errors import ConfigurationError, WindowUnavailable
+from conduit.core.errors import WindowUnavailable
 from conduit.core.keys import Limits
 from conduit.core.protocols import Window
 from conduit.core.system import SystemClock, TimeOrderedIds
-from conduit.stores.redis import ENTER, Exchange, RedisWindow, connect
+from conduit.stores.line import Address
+from conduit.stores.redis import ENTER, RedisWindow
 from conduit.stores.window import MemoryWindow
 from conduit.testing import StillClock
-from tests.support.fault_proxy import FaultProxy
 from tests.support.valkey import ValkeyServer, redis_url, valkey
 
 __all__ = ["redis_url", "valkey"]
@@ -53,8 +52,8 @@ async def windows(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Window,
         long, short = MemoryWindow(SystemClock()), MemoryWindow(SystemClock(), window_s=SHORT_S, lease_s=SHORT_S)
     else:
         url = request.getfixturevalue("redis_url")
-        long = RedisWindow(connect(url), patience_s=PATIENT_S)
-        short = RedisWindow(connect(url), patience_s=PATIENT_S, window_s=SHORT_S, lease_s=SHORT_S)
+        long = RedisWindow(Address.parse(url), patience_s=PATIENT_S)
+        short = RedisWindow(Address.parse(url), patience_s=PATIENT_S, window_s=SHORT_S, lease_s=SHORT_S)
     yield long, short
     await long.close()
     await short.close()
@@ -229,7 +228,7 @@ async def test_one_process_remembers_only_who_came_lately() -> None:
 
 
 async def _enter_many(url: str, caller: str, admitted: "Synchronized[int]") -> None:
-    window = RedisWindow(connect(url), patience_s=PATIENT_S)
+    window = RedisWindow(Address.parse(url), patience_s=PATIENT_S)
     limits = Limits(requests_per_minute=50)
     for _ in range(5):
         answers = await asyncio.gather(*(window.enter(caller, new(), limits) for _ in range(20)))
@@ -259,7 +258,7 @@ def test_three_processes_share_one_limit(redis_url: str) -> None:
 async def test_a_server_that_does_not_answer_is_an_error_of_ours_without_its_text(
     valkey: ValkeyServer, harm: str
 ) -> None:
-    window = RedisWindow(connect(valkey.url))
+    window = RedisWindow(Address.parse(valkey.url))
     await window.open()
     getattr(valkey, harm)()
     with pytest.raises(WindowUnavailable) as raised:
@@ -272,7 +271,7 @@ async def test_a_server_that_does_not_answer_is_an_error_of_ours_without_its_tex
 async def test_who_leaves_waits_for_no_server_and_nobody_complains_of_it(valkey: ValkeyServer, harm: str) -> None:
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    window = RedisWindow(connect(valkey.url))
+    window = RedisWindow(Address.parse(valkey.url))
     await window.open()
     getattr(valkey, harm)()
     await window.leave("caller", new(), 1)
@@ -282,7 +281,7 @@ async def test_who_leaves_waits_for_no_server_and_nobody_complains_of_it(valkey:
 
 
 async def test_who_asks_behind_one_who_leaves_waits_no_longer_for_it(valkey: ValkeyServer) -> None:
-    window = RedisWindow(connect(valkey.url), patience_s=SHORT_S)
+    window = RedisWindow(Address.parse(valkey.url), patience_s=SHORT_S)
     await window.open()
     valkey.freeze()
     loop = asyncio.get_running_loop()
@@ -296,7 +295,7 @@ async def test_who_asks_behind_one_who_leaves_waits_no_longer_for_it(valkey: Val
 
 
 async def test_who_leaves_makes_room_in_other_processes_though_nobody_asks_anything_here_again(redis_url: str) -> None:
-    here, there = (RedisWindow(connect(redis_url), patience_s=PATIENT_S) for _ in range(2))
+    here, there = (RedisWindow(Address.parse(redis_url), patience_s=PATIENT_S) for _ in range(2))
     limits, caller, visits = Limits(concurrent=2), new("caller"), [new(), new()]
     for visit in visits:
         assert not (await here.enter(caller, visit, limits)).refused
@@ -311,7 +310,7 @@ async def test_who_leaves_makes_room_in_other_processes_though_nobody_asks_anyth
 
 async def test_after_a_restart_of_the_server_the_first_question_is_answered(valkey: ValkeyServer) -> None:
     """The connection that is kept has ended, and the server knows no script any more."""
-    window = RedisWindow(connect(valkey.url), patience_s=PATIENT_S)
+    window = RedisWindow(Address.parse(valkey.url), patience_s=PATIENT_S)
     await window.open()
     assert (await window.enter("caller", new(), THREE)).current == 1
     for harm in (valkey.kill, valkey.start):
@@ -321,33 +320,9 @@ async def test_after_a_restart_of_the_server_the_first_question_is_answered(valk
     await window.close()
 
 
-def test_a_wrong_address_is_named_without_being_repeated() -> None:
-    with pytest.raises(ConfigurationError, match="REDIS_URL") as raised:
-        connect("http://user:marked-secret@host")
-    assert "marked-secret" not in str(raised.value)
-
-
-def test_who_asks_over_a_connection_that_was_reset_is_not_kept_waiting(redis_url: str) -> None:
-    """On uvloop, as in production: there the write itself fails, and with no OSError."""
-
-    async def asked(proxy: FaultProxy) -> None:
-        exchange = Exchange(connect(proxy.through(redis_url)), patience_s=PATIENT_S)
-        await exchange.open()
-        for _ in range(5):
-            await asyncio.to_thread(proxy.cut)
-            with suppress(WindowUnavailable):
-                async with asyncio.timeout(PATIENT_S):
-                    await exchange.ask("PING")
-            assert await exchange.ask("PING") == b"PONG"
-        await exchange.close()
-
-    with FaultProxy.before(redis_url) as proxy, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(asked(proxy))
-
-
 async def test_of_tokens_that_were_replaced_in_another_second_redis_keeps_nothing(redis_url: str) -> None:
     """An empty second would be taken for the oldest, and who is refused would be told to come back too early."""
-    window, redis = RedisWindow(connect(redis_url), patience_s=PATIENT_S), connect(redis_url)
+    window, redis = RedisWindow(Address.parse(redis_url), patience_s=PATIENT_S), Redis.from_url(redis_url)
     caller, visit = new("caller"), new()
     began = await window.enter(caller, visit, Limits(tokens_per_minute=100), 30)
     while int((await window.hold(caller, visit, 60, 100)).now_s) == int(began.now_s):
@@ -359,7 +334,11 @@ async def test_of_tokens_that_were_replaced_in_another_second_redis_keeps_nothin
 
 async def test_what_the_server_knows_runs_once_though_another_script_is_new_to_it(redis_url: str) -> None:
     """As when another replica has just begun to teach it. Who ran twice would stand in the way of himself."""
-    window, redis, caller = RedisWindow(connect(redis_url), patience_s=PATIENT_S), connect(redis_url), new("caller")
+    window, redis, caller = (
+        RedisWindow(Address.parse(redis_url), patience_s=PATIENT_S),
+        Redis.from_url(redis_url),
+        new("caller"),
+    )
     await window.open()
     await redis.script_flush()
     await redis.script_load(ENTER.text)
