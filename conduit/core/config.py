@@ -72,8 +72,7 @@ class Settings(BaseModel):
         "", description="Origins, separated by commas, whose pages may call from a browser; * is any."
     )
     redis_url: SecretStr = Field(
-        SecretStr(""),
-        description="Where replicas count limits together: `redis://host:6379/0`, or `rediss`, or `unix`; empty: each alone.",
+        SecretStr(""), description="Where replicas count limits together: `redis://host:6379/0`; empty: each alone."
     )
     redis_patience_s: float = Field(
         0.05, gt=0, le=10, description="Seconds that a request waits for Redis before it goes on without."

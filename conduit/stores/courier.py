@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Self
 
-from hiredis import ReplyError
+from hiredis import ReplyError, pack_command
 
 from conduit.core.errors import WindowUnavailable
 from conduit.gateway.patience import patiently
-from conduit.stores.line import Address, Line, Words
+from conduit.stores.line import Address, Line, Turned, Words, code
 
 PATIENCE_S = 0.05
 GIVE_UP_S = 10.0
@@ -20,7 +20,8 @@ GIVE_UP_S = 10.0
 TURNS = 30
 """Of the event loop, when patience has ended: the answer may have come while this process was busy with others."""
 
-Question = tuple[Words, "asyncio.Future[Any]"]
+Question = tuple[bytes, Words, "asyncio.Future[Any]"]
+"""As it goes out, what it says, and who waits for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +48,26 @@ class Courier:
         self._address, self._patience_s = address, patience_s
         self._texts = {script.digest: script.text for script in scripts}
         self._line: Line | None = None
-        self._reaching: asyncio.Task[None] | None = None
+        self._young_until_s = 0.0
+        """By the loop's clock: until then the line owes nobody an answer, though who asked first may have given up."""
+        self._reaching: asyncio.Task[str] | None = None
         self._timer: asyncio.Handle | None = None
         """While something is under way, or will be at the next turn of the event loop."""
         self._asked: list[Question] = []
         self._waiting: list[Question] = []
+        self._closed = False
 
     async def open(self) -> None:
-        """Connects, and teaches the server the scripts. Raises WindowUnavailable."""
-        if self._line is None or not self._line.open:
+        """Connects, where it is not, and asks whether the server is there. Raises WindowUnavailable."""
+        if self._timer is None and not self._ready and not self._closed:
             self._reach()
-        if self._reaching is not None:
-            await asyncio.shield(self._reaching)
-        await asyncio.gather(*(self.ask("SCRIPT", "LOAD", text) for text in self._texts.values()), self.ask("PING"))
+        reaching = self._reaching
+        if reaching is None:
+            await self.ask("PING")
+            return
+        await asyncio.wait([reaching])
+        if reaching.cancelled() or reaching.result():
+            raise WindowUnavailable("closed" if reaching.cancelled() else reaching.result())
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Awaitable[Any]:
         """Raises WindowUnavailable."""
@@ -75,21 +83,30 @@ class Courier:
         told.add_done_callback(asyncio.Future.exception)  # or the loop would complain that nobody looked
 
     async def close(self) -> None:
-        """What was asked and told is carried first."""
-        while under_way := [answer for _, answer in self._asked + self._waiting]:
+        """What was asked and told is carried first, and nothing afterwards."""
+        self._closed = True
+        while under_way := [answer for _, _, answer in self._asked + self._waiting if not answer.done()]:
             await asyncio.wait(under_way)
         if self._reaching is not None:
             self._reaching.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reaching
+            await asyncio.wait([self._reaching])
+        if self._timer is not None:
+            self._timer.cancel()
         if self._line is not None:
             await self._line.close()
+
+    @property
+    def _ready(self) -> bool:
+        return self._line is not None and self._line.open
 
     def _soon(self, words: Words) -> "asyncio.Future[Any]":
         """The answer to what goes out at the next turn of the event loop, with all that is asked until then."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((words, answer))
+        if self._closed:
+            _refuse(answer, "closed")
+            return answer
+        self._waiting.append((pack_command(words), words, answer))
         if self._timer is None:
             self._timer = loop.call_soon(self._send)
         return answer
@@ -101,41 +118,56 @@ class Courier:
 
     def _carry(self) -> None:
         if self._line is not None and self._line.open:
-            self._line.ask([words for words, _ in self._asked], self._heard)
+            self._line.ask([packed for packed, _, _ in self._asked], self._heard)
         else:
             self._reach()
 
     def _reach(self) -> None:
+        """For everybody: the line outlives the request that needs it first, and remembers nothing of it."""
         if self._reaching is None:
-            self._reaching = asyncio.create_task(self._reached())
+            self._reaching = asyncio.create_task(self._reached(), context=Context())
 
-    async def _reached(self) -> None:
-        """Goes on when those who asked have lost their patience: who comes later finds the line."""
-        failed: Exception | None = None
+    async def _reached(self) -> str:
+        """Or why not. Goes on when those who asked have lost their patience: who comes later finds the line."""
         try:
-            self._line = await patiently(self._address.reach(), GIVE_UP_S)
+            self._line = await patiently(self._taught(), GIVE_UP_S)
         except Exception as error:  # noqa: BLE001  whoever asked must hear of it; a host's name may be a ValueError
-            failed = error
+            why = str(error) if isinstance(error, Turned) else type(error).__name__
+            self._reaching = None
+            self._fail(why)
+            return why
         self._reaching = None
-        if failed is not None:
-            self._fail(failed)
-        elif self._asked:
+        self._young_until_s = asyncio.get_running_loop().time() + self._patience_s
+        if self._asked:
             self._carry()
+        return ""
+
+    async def _taught(self) -> Line:
+        line = await self._address.reach()
+        try:
+            if self._texts:  # a server that refuses to learn may run them all the same
+                await line.answers([("SCRIPT", "LOAD", text) for text in self._texts.values()])
+        except BaseException:
+            line.drop()
+            raise
+        return line
 
     def _heard(self, answers: list[Any] | Exception) -> None:
         if isinstance(answers, Exception):
-            self._fail(answers)
+            self._fail(type(answers).__name__)
             return
         unknown = []
-        for (words, answer), reply in zip(self._asked, answers, strict=True):
+        for (_, words, answer), reply in zip(self._asked, answers, strict=True):
+            if answer.done():
+                continue  # whoever asked has given up
             if not isinstance(reply, ReplyError):
-                if not answer.done():  # else whoever asked has given up
-                    answer.set_result(reply)
-            elif (code := str(reply).partition(" ")[0]) == "NOSCRIPT":  # a new server; the others may have run
-                unknown.append((("EVAL", self._texts[words[1]], *words[2:]), answer))
+                answer.set_result(reply)
+            elif (refusal := code(reply)) == "NOSCRIPT":  # a server that has forgotten; the others have run
+                in_full = ("EVAL", self._texts[words[1]], *words[2:])
+                unknown.append((pack_command(in_full), in_full, answer))
             else:
-                _refuse(answer, code)
-                if code == "READONLY" and self._line is not None:
+                _refuse(answer, refusal)
+                if refusal == "READONLY" and self._line is not None:
                     self._line.drop()  # another is the primary now, perhaps by the same name
         self._asked = unknown
         if unknown:
@@ -144,18 +176,26 @@ class Courier:
             self._next()
 
     def _late(self, turns: int) -> None:
+        loop = asyncio.get_running_loop()
         if turns:
-            self._timer = asyncio.get_running_loop().call_soon(self._late, turns - 1)
+            self._timer = loop.call_soon(self._late, turns - 1)
+            return
+        late, self._waiting = self._asked + self._waiting, []  # who came meanwhile would wait anew
+        for _, _, answer in late:
+            _refuse(answer, "TimeoutError")
+        young_s = self._young_until_s - loop.time()
+        if young_s > 0 and self._ready:  # most of their patience went to the connection, which has done nothing wrong
+            self._timer = loop.call_later(young_s, self._late, TURNS)
             return
         if self._line is not None:
             self._line.drop()  # what was asked may still be answered there
-        self._asked, self._waiting = self._asked + self._waiting, []  # who came meanwhile would wait anew
-        self._fail(TimeoutError())
+        self._asked = []
+        self._next()
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, why: str) -> None:
         asked, self._asked = self._asked, []
-        for _, answer in asked:
-            _refuse(answer, type(error).__name__)
+        for _, _, answer in asked:
+            _refuse(answer, why)
         self._next()
 
     def _next(self) -> None:

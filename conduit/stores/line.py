@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self, cast
@@ -13,7 +13,9 @@ from hiredis import HiredisError, Reader, ReplyError, pack_command
 from conduit.core.errors import ConfigurationError
 
 PORT = 6379
-NO = frozenset({"false", "no", "0"})
+SAID = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+CHECKED = {"required": True, "optional": True, "none": False}
+"""A server has a certificate, or it speaks no TLS: for who comes to it, optional is required."""
 NOT_YET = object()
 
 
@@ -25,7 +27,7 @@ class Way(StrEnum):
     UNIX = "unix"
 
 
-_SSL = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
+_SSL = {"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 OPTIONS = {Way.TCP: {"db"}, Way.TLS: {"db"} | _SSL, Way.UNIX: {"db"}}
 WRONG = (
     "REDIS_URL: must be of the form redis://host:6379/0, rediss://user:password@host:6379/0 or unix:///path?db=0; "
@@ -38,7 +40,10 @@ Answered = Callable[[list[Any] | Exception], None]
 
 
 class Turned(OSError):
-    """The server lets nobody in who says what REDIS_URL says."""
+    """The server lets nobody in who says what REDIS_URL says; by its code, as NOAUTH."""
+
+    def __init__(self, refusal: ReplyError) -> None:
+        super().__init__(code(refusal))
 
 
 class Line(asyncio.Protocol):
@@ -56,19 +61,21 @@ class Line(asyncio.Protocol):
     def open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    def ask(self, questions: Sequence[Words], answered: Answered) -> None:
+    def ask(self, questions: Sequence[bytes], answered: Answered) -> None:
         """`answered` is called once, with all answers in their order, or with the error that ended the line."""
+        assert self._answered is None, "one group at a time"
         self._due, self._answered = len(questions), answered
         try:
             assert self._transport is not None
-            self._transport.write(b"".join([pack_command(words) for words in questions]))
+            self._transport.write(b"".join(questions))
         except Exception as error:  # noqa: BLE001  uvloop's closed sockets raise RuntimeError
             self._end(error)
 
     async def answers(self, questions: Sequence[Words]) -> list[Any]:
         """The same, awaited. Raises OSError."""
         told: asyncio.Future[list[Any] | Exception] = asyncio.get_running_loop().create_future()
-        self.ask(questions, lambda answers: None if told.done() else told.set_result(answers))
+        packed = [pack_command(words) for words in questions]
+        self.ask(packed, lambda answers: None if told.done() else told.set_result(answers))
         answers = await told
         if isinstance(answers, Exception):
             raise OSError(type(answers).__name__)
@@ -104,6 +111,10 @@ class Line(asyncio.Protocol):
             self._replies, self._answered = [], None
             answered(replies)
 
+    def eof_received(self) -> None:
+        """Nothing comes any more: what is still to go out would only delay that."""
+        self._end(ConnectionResetError())
+
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._lost.set_result(None)
@@ -129,28 +140,23 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """`redis`, `rediss` or `unix`; the database as path or `?db=`; of TLS `ssl_ca_certs`, `ssl_certfile`,
-        `ssl_keyfile`, `ssl_cert_reqs=none`, `ssl_check_hostname=false`. Raises ConfigurationError."""
+        """`redis`, `rediss` or `unix`; the database as path or `?db=`; of TLS `ssl_ca_certs`, `ssl_ca_path`,
+        `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs=none`, `ssl_check_hostname=false`. Raises ConfigurationError."""
         try:
             return cls._parse(urlsplit(url))
-        except (ValueError, OSError):  # of which neither may be shown: they repeat what they read
+        except (ValueError, KeyError, OSError):  # of which none may be shown: they repeat what they read
             raise ConfigurationError(WRONG) from None
 
     @classmethod
     def _parse(cls, parts: SplitResult) -> Self:
-        way, options = Way(parts.scheme), dict(parse_qsl(parts.query))
-        if not options.keys() <= OPTIONS[way]:
+        way, options, path = Way(parts.scheme), dict(parse_qsl(parts.query)), unquote(parts.path)
+        local = way is Way.UNIX
+        if not options.keys() <= OPTIONS[way] or (local and not path):
             raise ValueError
-        database = int(options.get("db") or (way is not Way.UNIX and parts.path.strip("/")) or 0)
-        greeting: list[Words] = []
-        if parts.password is not None:
-            names = [unquote(parts.username)] if parts.username else []
-            greeting.append(("AUTH", *names, unquote(parts.password)))
-        if database:
-            greeting.append(("SELECT", str(database)))
-        path = unquote(parts.path) if way is Way.UNIX else ""
+        database = int(options.get("db") or (not local and path.strip("/")) or 0)
+        host, port = unquote(parts.hostname or "localhost"), parts.port or PORT
         tls = _context(options) if way is Way.TLS else None
-        return cls(parts.hostname or "localhost", parts.port or PORT, path, tls, tuple(greeting))
+        return cls(host, port, path if local else "", tls, tuple(_greeting(parts, database)))
 
     async def reach(self) -> Line:
         """Raises OSError; its subclass Turned where the server does not like the greeting."""
@@ -160,22 +166,35 @@ class Address:
         else:
             await loop.create_connection(lambda: line, self.host, self.port, ssl=self.tls)
         try:
-            answers = await line.answers(self.greeting) if self.greeting else []
+            for answer in await line.answers(self.greeting):
+                if isinstance(answer, ReplyError):
+                    raise Turned(answer)  # noqa: TRY301
         except BaseException:
             line.drop()
             raise
-        if any(isinstance(answer, ReplyError) for answer in answers):
-            await line.close()
-            raise Turned
         return line
 
 
+def _greeting(parts: SplitResult, database: int) -> Iterator[Words]:
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if user or password:
+        yield "AUTH", *([user] if user else []), password
+    if database:
+        yield "SELECT", str(database)
+    yield ("PING",)
+
+
 def _context(options: Mapping[str, str]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-    if options.get("ssl_check_hostname", "").lower() in NO:
+    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"), capath=options.get("ssl_ca_path"))
+    if not SAID[options.get("ssl_check_hostname", "true").lower()]:
         context.check_hostname = False
-    if options.get("ssl_cert_reqs") == "none":
+    if not CHECKED[options.get("ssl_cert_reqs", "required").lower()]:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if certificate := options.get("ssl_certfile"):
-        context.load_cert_chain(certificate, options.get("ssl_keyfile"))
+    if "ssl_certfile" in options:
+        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
     return context
+
+
+def code(refusal: ReplyError) -> str:
+    """The one word of it that holds nothing of ours."""
+    return str(refusal).partition(" ")[0]

@@ -44,20 +44,22 @@ async def courier_to(url: str, *scripts: Script, patience_s: float = PATIENT_S) 
 @pytest.mark.parametrize(
     ("url", "place", "greeting"),
     [
-        ("redis://", ("localhost", 6379, ""), ()),
-        ("redis://cache.internal:7000/", ("cache.internal", 7000, ""), ()),
-        ("redis://h/3", ("h", 6379, ""), (("SELECT", "3"),)),
-        ("redis://h?db=4", ("h", 6379, ""), (("SELECT", "4"),)),
-        ("redis://:p%40ss@h/0", ("h", 6379, ""), (("AUTH", "p@ss"),)),
-        ("redis://me:pw@[::1]:1/2", ("::1", 1, ""), (("AUTH", "me", "pw"), ("SELECT", "2"))),
-        ("unix:///run/my%20redis.sock?db=1", ("localhost", 6379, "/run/my redis.sock"), (("SELECT", "1"),)),
-        ("unix://:pw@/run/redis.sock", ("localhost", 6379, "/run/redis.sock"), (("AUTH", "pw"),)),
+        ("redis://", ("localhost", 6379, ""), []),
+        ("redis://cache.internal:7000/", ("cache.internal", 7000, ""), []),
+        ("redis://h/3", ("h", 6379, ""), [("SELECT", "3")]),
+        ("redis://h?db=4", ("h", 6379, ""), [("SELECT", "4")]),
+        ("redis://:p%40ss@h/0", ("h", 6379, ""), [("AUTH", "p@ss")]),
+        ("redis://:@h", ("h", 6379, ""), []),
+        ("redis://open@h", ("h", 6379, ""), [("AUTH", "open", "")]),
+        ("redis://me:pw@[::1]:1/2", ("::1", 1, ""), [("AUTH", "me", "pw"), ("SELECT", "2")]),
+        ("unix:///run/my%20redis.sock?db=1", ("localhost", 6379, "/run/my redis.sock"), [("SELECT", "1")]),
+        ("unix://:pw@/run/redis.sock", ("localhost", 6379, "/run/redis.sock"), [("AUTH", "pw")]),
     ],
 )
-def test_an_address_says_where_and_what_is_said_first(url: str, place: object, greeting: object) -> None:
+def test_an_address_says_where_and_what_is_said_first(url: str, place: object, greeting: list[object]) -> None:
     address = Address.parse(url)
     assert (address.host, address.port, address.path) == place
-    assert address.greeting == greeting
+    assert address.greeting == (*greeting, ("PING",))
     assert address.tls is None
 
 
@@ -68,6 +70,9 @@ def test_an_address_says_where_and_what_is_said_first(url: str, place: object, g
         f"redis://:{SECRET}@host/none",
         f"redis://:{SECRET}@host:port",
         f"redis://:{SECRET}@host?ssl_ca_cert=misspelt",
+        f"rediss://:{SECRET}@host?ssl_cert_reqs={SECRET}",
+        f"rediss://:{SECRET}@host?ssl_check_hostname=perhaps",
+        f"unix://:{SECRET}@",
         f"rediss://:{SECRET}@host?ssl_ca_certs=/no/such/{SECRET}.pem",
     ],
 )
@@ -88,6 +93,7 @@ def test_a_certificate_is_looked_at_unless_the_address_says_otherwise() -> None:
         return context.verify_mode, context.check_hostname
 
     assert looked_at("") == (ssl.CERT_REQUIRED, True)
+    assert looked_at("ssl_cert_reqs=optional&ssl_check_hostname=true") == (ssl.CERT_REQUIRED, True)
     assert looked_at("ssl_check_hostname=False") == (ssl.CERT_REQUIRED, False)
     assert looked_at("ssl_cert_reqs=none") == (ssl.CERT_NONE, False)
 
@@ -121,7 +127,7 @@ async def test_who_is_not_let_in_is_told_so_without_what_he_said(valkey: ValkeyS
     async with courier_to(valkey.url.replace("redis://", f"redis://{wrong}")) as courier:
         with pytest.raises(WindowUnavailable) as raised:
             await courier.open()
-    assert str(raised.value) == ("Turned" if wrong else "NOAUTH")
+    assert str(raised.value) == ("WRONGPASS" if wrong else "NOAUTH")
 
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
@@ -253,13 +259,41 @@ async def test_a_server_that_has_become_a_replica_is_left_for_the_one_of_now(val
 @pytest.mark.parametrize("nonsense", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+PONG\r\n+PONG\r\n"])
 async def test_what_is_no_answer_ends_the_line(nonsense: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answer = b"+PONG\r\n"
         while await reader.read(100):
-            writer.write(nonsense)
+            writer.write(answer)
+            answer = nonsense
 
     async with served(serve) as port, courier_to(f"redis://127.0.0.1:{port}") as courier:
         for _ in range(2):
             with pytest.raises(WindowUnavailable):
                 await courier.ask("PING")
+
+
+async def test_a_server_that_hangs_up_while_it_is_asked_is_not_waited_for() -> None:
+    """Though what it was asked did not all go out."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"+PONG\r\n")
+        await reader.read(100)
+        writer.write_eof()
+        while await reader.read(65536):
+            pass
+
+    async with (
+        served(serve) as port,
+        courier_to(f"redis://127.0.0.1:{port}") as courier,
+        asyncio.timeout(PATIENT_S / 2),
+    ):
+        await courier.open()
+        big = asyncio.ensure_future(courier.ask("ECHO", "x" * 20_000_000))
+        looks = [asyncio.ensure_future(courier.open()) for _ in range(3)]
+        async with asyncio.timeout(PATIENT_S / 2):
+            for asked in (big, *looks):
+                with suppress(WindowUnavailable):
+                    assert await asked is None
+        assert big.exception() is not None
 
 
 def test_a_connection_that_takes_longer_than_those_who_ask_wait_is_there_for_who_comes_later(
@@ -294,3 +328,30 @@ async def test_who_closes_does_not_wait_for_a_connection_that_does_not_come(valk
             await courier.ask("PING")
         async with asyncio.timeout(PATIENT_S / 2):
             await courier.close()
+
+
+def test_a_connection_that_takes_most_of_the_patience_is_kept_for_who_asks_next(valkey: ValkeyServer) -> None:
+    """Greeting and question would each be in time, and both are not."""
+
+    async def asked(proxy: FaultProxy) -> None:
+        proxy.latency_s = 0.1
+        async with courier_to(proxy.through(valkey.url), patience_s=0.3) as courier, asyncio.timeout(PATIENT_S):
+            while True:
+                with suppress(WindowUnavailable):
+                    assert await courier.ask("ECHO", 1) == b"1"
+                    break
+
+    with FaultProxy.before(valkey.url) as proxy:
+        run_on_uvloop(asked(proxy))
+
+
+async def test_after_its_end_nothing_is_asked_and_who_waits_for_it_to_begin_is_told(valkey: ValkeyServer) -> None:
+    with FaultProxy.before(valkey.url) as proxy:
+        proxy.stall()
+        courier = Courier(Address.parse(proxy.through(valkey.url)), ())
+        opening = asyncio.ensure_future(courier.open())
+        await asyncio.sleep(0)
+        await courier.close()
+        for asked in (opening, courier.open(), courier.ask("PING")):
+            with pytest.raises(WindowUnavailable, match="closed"):
+                await asked
