@@ -94,9 +94,9 @@ async def batch(called: ASGIApp, app: Starlette, apart_s: float = 0.0) -> tuple[
         return {"type": "http.request", "body": BODY, "more_body": False}
 
     async def send(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            if message["status"] != 200 or DEGRADED in message["headers"]:
-                raise SystemExit(f"status {message['status']}, {message['headers']}")
+        begins = message["type"] == "http.response.start"
+        if begins and (message["status"] != 200 or DEGRADED in message["headers"]):
+            raise SystemExit(f"status {message['status']}, {message['headers']}")
 
     times, before = [], time.process_time()
     for _ in range(BATCH):
