@@ -114,6 +114,7 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
         exception_handlers={ConduitError: answer_error, HTTPException: answer_error},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # to wherever the caller's Host header says
     telemetry = setup_telemetry(app, export=_export(settings), folder=settings.metrics_folder, clock=clock, ids=ids)
     payloads = _payloads(settings, clock, telemetry)
     setup_middleware(app, settings, clock=clock, ids=ids, listener=telemetry, payloads=payloads)

@@ -6,12 +6,10 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import LimitReached, problem_of, refuse
-from conduit.api.paths import is_preflight, routed_path
+from conduit.api.paths import is_health, is_preflight, routed_path
 from conduit.core.errors import KeysUnavailable, Unauthenticated, WindowUnavailable
 from conduit.gateway.keyring import Admitted, Keyring
 
-ALWAYS_OPEN = "/health/"
-"""Whoever watches the process must see it, whatever an operator protects."""
 BEARER = b"bearer"
 UNTHROTTLED = nullcontext()
 
@@ -48,7 +46,7 @@ class Authentication:
 
     def _wants_key(self, scope: Scope) -> bool:
         path = routed_path(scope) + "/"  # whole segments: /v1 is above /v1/chat, and not above /v10
-        return path.startswith(self._protected) and not path.startswith(ALWAYS_OPEN) and not is_preflight(scope)
+        return path.startswith(self._protected) and not is_health(scope) and not is_preflight(scope)
 
 
 async def _admitted(scope: Scope) -> Admitted | None:

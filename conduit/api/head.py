@@ -7,8 +7,12 @@ for ever for who does not read. `conduit serve` listens with this; others are to
 """
 
 from asyncio import TimerHandle, Transport
+from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from conduit.api.envelope import CLOSE, Problem, problem_response
+from conduit.api.headers import USUAL
 
 MOST_AROUND = 65_536
 """Bytes of a request that are no body, over what came in one piece with its beginning."""
@@ -16,8 +20,21 @@ SPARED_BY_A_BYTE = 8
 """A byte of body in a chunk of its own has five around it."""
 LEAST_READ = 16_384
 """Bytes that whoever reads at all has taken in `unread_s`."""
-TOO_MUCH = b"431 Request Header Fields Too Large"
-TOO_SLOW = b"408 Request Timeout"
+
+
+def _alone(status: int, code: str, message: str) -> bytes:
+    """An answer in the usual envelope, by none of whose layers it goes. It has no id: nothing was logged."""
+    answer = problem_response(Problem(status, code, message, headers=CLOSE), "")
+    headers = b"".join(b"%b: %b\r\n" % header for header in (*answer.raw_headers, *USUAL))
+    phrase = HTTPStatus(status).phrase.encode()
+    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, phrase, headers, bytes(answer.body))
+
+
+NO_REQUEST, TOO_SLOW, TOO_MUCH = (
+    _alone(400, "invalid_request", "this is no request of HTTP; a header, for one, may hold no control bytes"),
+    _alone(408, "request_timeout", "the head of the request did not come in time; send it again"),
+    _alone(431, "headers_too_large", "the head of the request, or what is around its body, is too large"),
+)
 
 
 class BoundedHead(HttpToolsProtocol):
@@ -112,8 +129,13 @@ class BoundedHead(HttpToolsProtocol):
         else:
             self._end(TOO_SLOW if self._in_head else b"")
 
-    def _end(self, status: bytes) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  which tells nobody what to do
+        if not (self._answering and self.cycle.response_started):
+            self.transport.write(NO_REQUEST)
+        self.transport.close()
+
+    def _end(self, answer: bytes) -> None:
         """With an answer, if that can stand alone."""
-        if status and not self._answering and not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        if answer and not self._answering and not self.transport.is_closing():
+            self.transport.write(answer)
         self.transport.close()

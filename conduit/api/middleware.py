@@ -21,11 +21,12 @@ from conduit.api.ratelimit import RateLimit
 from conduit.api.routes import ROUTES
 from conduit.api.sizelimit import SizeLimit
 from conduit.api.throttle import FailedAuthThrottle
-from conduit.core.config import Settings, parsed_list
+from conduit.core.config import Settings, make_settings, parsed_list
 from conduit.core.events import Arrived, Served, nobody
 from conduit.core.keys import Limits
 from conduit.core.networks import parsed_networks
 from conduit.core.protocols import Clock, Ids, Listener
+from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.observability.current import CURRENT, Current
 from conduit.observability.payloads import PayloadLog
 
@@ -80,14 +81,17 @@ def middleware(
 
 def setup_middleware(
     app: Starlette,
-    settings: Settings,
+    settings: Settings | None = None,
     *,
-    clock: Clock,
-    ids: Ids,
-    listener: Listener,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    listener: Listener = nobody,
     payloads: PayloadLog | None = None,
 ) -> None:
-    """Puts the stack around an application, in the place of any that it has; before its first request."""
+    """Puts the stack around an application, in the place of any that it has; before its first request. Alone it has
+    the default settings."""
+    settings, clock = settings or make_settings(file={}, environ={}), clock or SystemClock()
+    ids = ids or TimeOrderedIds(clock)
     app.user_middleware = list(middleware(settings, clock=clock, ids=ids, listener=listener, payloads=payloads))
 
 

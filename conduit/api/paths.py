@@ -3,6 +3,7 @@
 from starlette._utils import get_route_path
 from starlette.types import Scope
 
+HEALTH = "/health/"
 PROBES = frozenset({"/health/live", "/health/ready", "/health/startup", "/metrics"})
 """Asked every few seconds by machines that watch the process."""
 MODEL_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings", "/v1/complete"})
@@ -25,8 +26,13 @@ def routed_path(scope: Scope) -> str:
     return get_route_path(scope)
 
 
+def is_health(scope: Scope) -> bool:
+    """Whoever watches the process must see it: no key and no limit stands in front of these, whatever they are."""
+    return routed_path(scope).startswith(HEALTH)
+
+
 def is_probe(scope: Scope) -> bool:
-    return routed_path(scope) in PROBES
+    return is_health(scope) or routed_path(scope) in PROBES
 
 
 def is_preflight(scope: Scope) -> bool:

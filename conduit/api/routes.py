@@ -1,6 +1,5 @@
 """The routes: each decodes, asks the gateway, and answers. Nothing here decides."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -207,17 +206,22 @@ def _limit(text: str) -> int:
 
 
 async def live(request: Request) -> Response:
-    return _health(request, {})
+    return _healthy(request)
 
 
 async def ready(request: Request) -> Response:
     """Can this process serve now?"""
-    return _health(request, await _conduit(request).readiness.checks())
+    checks = await _conduit(request).readiness.checks()
+    if is_ready(checks):
+        return _healthy(request, checks=checks)
+    now_s = _conduit(request).clock.now_s()
+    body = {"status": "unhealthy", "timestamp": now_s, "checks": checks}
+    return json_response(body, status=503, headers={"retry-after": "1"})
 
 
 async def startup(request: Request) -> Response:
     """Has it read its beliefs? It answers nothing at all before."""
-    return _health(request, {"beliefs": "ok"})
+    return _healthy(request)
 
 
 async def metrics(request: Request) -> Response:
@@ -229,14 +233,8 @@ async def metrics(request: Request) -> Response:
     return Response(await telemetry.exposition(), media_type=CONTENT_TYPE)
 
 
-def _health(request: Request, checks: Mapping[str, str]) -> Response:
-    healthy = is_ready(checks)
-    body = {
-        "status": "healthy" if healthy else "unhealthy",
-        "timestamp": _conduit(request).clock.now_s(),
-        "checks": checks,
-    }
-    return json_response(body, status=200 if healthy else 503)
+def _healthy(request: Request, **more: object) -> Response:
+    return json_response({"status": "healthy", "timestamp": _conduit(request).clock.now_s(), **more})
 
 
 ROUTES = [

@@ -5,7 +5,7 @@ from itertools import chain
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import BodyTooSlow, Refused, RequestTooLarge
-from conduit.api.paths import declared_size, routed_path, sent
+from conduit.api.paths import declared_size, is_health, routed_path, sent
 from conduit.core.protocols import Clock
 from conduit.gateway.patience import patiently
 
@@ -25,7 +25,7 @@ class SizeLimit:
         self._app, self._small, self._large, self._body_s, self._clock = app, small, large, body_s, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or is_health(scope):
             await self._app(scope, receive, send)
             return
         _check_headers(scope)

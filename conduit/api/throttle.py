@@ -146,7 +146,8 @@ class Attempt:
 def _refusal(entry: Entry) -> Problem:
     admission = entry.admission
     retry_after = max(ceil(admission.wait_s), 1)
-    headers = {"retry-after": str(retry_after)}
+    headers = {"retry-after": str(retry_after), "x-ratelimit-limit": str(admission.limit), "x-ratelimit-remaining": "0"}
+    headers["x-ratelimit-reset"] = str(ceil(admission.now_s + admission.wait_s))
     if entry.degraded:
         headers |= {str(DEGRADED[0], "ascii"): str(DEGRADED[1], "ascii")}
     return Problem(

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from conduit.core.config_tables import STRICT, Dollars, KeyTable, ModelTable, ProviderTable, known_preset
 from conduit.core.errors import ConfigurationError
@@ -40,7 +40,9 @@ class Settings(BaseModel):
     api_max_request_size: int = Field(
         10_000, gt=0, description="Bytes of body accepted by /v1/complete, /v1/route, /v1/feedback."
     )
-    api_max_chat_size: int = Field(8_000_000, gt=0, description="Bytes of body accepted by /v1/chat/completions.")
+    api_max_chat_size: int = Field(
+        8_000_000, gt=0, description="Bytes of body accepted by /v1/chat/completions, /v1/embeddings."
+    )
     api_body_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="Seconds within which all of a request's body must have come."
     )
@@ -252,7 +254,7 @@ class Settings(BaseModel):
     def _preset(cls, name: str) -> str:
         return known_preset(name)
 
-    @field_validator("environment", mode="before")
+    @field_validator("environment", "log_level", "log_format", mode="before")
     @classmethod
     def _in_any_case(cls, name: object) -> object:
         return name.lower() if isinstance(name, str) else name
@@ -299,16 +301,37 @@ class Settings(BaseModel):
     @field_validator("api_protected_prefixes")
     @classmethod
     def _are_paths(cls, prefixes: str) -> str:
-        for prefix in parsed_list(prefixes):
-            if not prefix.startswith("/"):
-                raise ValueError(f"{prefix!r} is no path: it must begin with /")
-        return prefixes
+        """With or without an asterisk at the end: the same."""
+        paths = [prefix.rstrip("*") for prefix in parsed_list(prefixes)]
+        for path in paths:
+            if not path.startswith("/") or "*" in path:
+                raise ValueError(f"{path!r} is no path: it must begin with /, and names all that is below it")
+        if not paths:
+            raise ValueError("names no path; without a key nobody is asked for one")
+        return ",".join(paths)
+
+    @field_validator("otel_exporter_otlp_headers")
+    @classmethod
+    def _are_pairs(cls, headers: SecretStr) -> SecretStr:
+        if any(
+            not pair.partition("=")[0].strip() or "=" not in pair for pair in parsed_list(headers.get_secret_value())
+        ):
+            raise ValueError("must be name=value, separated by commas")
+        return headers
+
+    @model_validator(mode="after")
+    def _has_a_door(self) -> Self:
+        required = self.api_require_auth or self.environment == "production"
+        if required and not any(API.startswith(f"{p.rstrip('/')}/") for p in parsed_list(self.api_protected_prefixes)):
+            raise ValueError(f"API_PROTECTED_PREFIXES: authentication is required, and {API} would be open; name it")
+        return self
 
 
 def parsed_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+API = "/v1/"
 TABLES = frozenset({"providers", "models", "keys"})
 
 
@@ -332,6 +355,9 @@ def _explain(error: ValidationError, from_environ: Mapping[str, str]) -> str:
     lines = []
     for problem in error.errors(include_input=False, include_url=False):
         where = ".".join(str(part) for part in problem["loc"])
+        if not where:  # of several settings together, which it names itself
+            lines.append(problem["msg"].removeprefix("Value error, "))
+            continue
         name = where.upper() if where in from_environ else f"conduit.toml: {where}"
         remedy = "no such setting; see .env.example" if problem["type"] == "extra_forbidden" else problem["msg"]
         lines.append(f"{name}: {remedy}")

@@ -85,10 +85,14 @@ class NoEligibleModel(ConduitError):
 class BudgetExceeded(ConduitError):
     """What is left under a hard cap does not pay for the worst case of any model that could answer."""
 
-    def __init__(self, account: str, period: str, *, limit_usd: float, retry_after_s: float) -> None:
+    def __init__(
+        self, account: str, period: str, *, limit_usd: float, retry_after_s: float, held: bool = False
+    ) -> None:
+        """`held`: it would, if the calls that run had not set so much of it aside."""
+        when = "when calls that run now have ended" if held else "when the period is over"
         super().__init__(
             f"the budget of {account} for {period}, {limit_usd:g} USD, does not pay for this request at most; "
-            "send it again when the period is over, ask for fewer tokens, or raise the cap"
+            f"send it again {when}, ask for fewer tokens, or raise the cap"
         )
         self.account, self.period, self.limit_usd = account, period, limit_usd
         self.retry_after_s = retry_after_s

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 POLICY = (
@@ -29,4 +29,11 @@ def _page(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]
     return page
 
 
-PAGES = [Route(path, _page(name, media_type)) for path, (name, media_type) in PARTS.items()]
+async def _there(_request: Request) -> Response:
+    return RedirectResponse("../dashboard")
+
+
+PAGES = [
+    *(Route(path, _page(name, media_type)) for path, (name, media_type) in PARTS.items()),
+    Route("/dashboard/", _there),
+]

@@ -1,6 +1,7 @@
 """Hard caps: the worst case of a call is held before it, and what it did cost is put in its place after it."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,8 @@ WEIGHED = (*LIMITS, "n")
 """What a worst case is made of."""
 NEWER = frozenset({"openai", "azure"})
 """Providers whose reasoning models take only the first of LIMITS; all others know the second."""
+SOON_S = 1.0
+"""In which a call that runs may end."""
 LONGEST_S = 3600.0
 """No call lasts longer: a hold that nobody settled by then is forgotten, and expires."""
 
@@ -91,26 +94,33 @@ class Cashier:
             return None
         worst_usd, now_s = self.worst_usd(ask, model), self._clock.now_s()
         if worst_usd is None:
-            raise self.exceeded(accounts[0])
+            raise self._exceeded(accounts[0], soon=False)
         hold = Hold(self._ids.new("hold"), worst_usd, now_s + self._terms.hold_s, tuple(accounts))
         short = await self._holds.take(hold, now_s=now_s)
         if short is not None:
-            raise self.exceeded(short)
+            raise await self._exceeded_by(worst_usd, short)
         self._open[hold.id] = hold
         return hold
 
-    async def refusal(self, ask: Ask) -> BudgetExceeded:
-        """Of a request that no model's worst case fits."""
+    async def refusal(self, ask: Ask, models: Iterable[Model]) -> BudgetExceeded:
+        """Of a request that the worst case of none of `models` fits."""
         accounts = self.accounts(ask.query.key_name)
         used = await self._holds.used(accounts, now_s=self._clock.now_s())
-        return self.exceeded(min(zip(accounts, used, strict=True), key=lambda each: each[0].limit_usd - each[1])[0])
+        tightest = min(zip(accounts, used, strict=True), key=lambda each: each[0].limit_usd - each[1])[0]
+        worst = (self.worst_usd(ask, model) for model in models)
+        return await self._exceeded_by(min((usd for usd in worst if usd is not None), default=math.inf), tightest)
 
-    def exceeded(self, account: Account) -> BudgetExceeded:
+    async def _exceeded_by(self, usd: float, account: Account) -> BudgetExceeded:
+        """What calls that run have set aside, and will not all take, is free again before the period is over."""
+        (spent,) = await self._holds.spent([account])
+        return self._exceeded(account, soon=spent.usd + usd <= account.limit_usd)
+
+    def _exceeded(self, account: Account, *, soon: bool) -> BudgetExceeded:
         now_s = self._clock.now_s()
         self._listener(Capped(account.name, account.period))
-        ends_s = period_end_s(account.period, now_s)
+        wait_s = SOON_S if soon else max(period_end_s(account.period, now_s) - now_s, 0.0)
         return BudgetExceeded(
-            account.name, account.period, limit_usd=account.limit_usd, retry_after_s=max(ends_s - now_s, 0.0)
+            account.name, account.period, limit_usd=account.limit_usd, retry_after_s=wait_s, held=soon
         )
 
     def worst_usd(self, ask: Ask, model: Model) -> float | None:

@@ -206,7 +206,7 @@ class Gateway:
             decision, recorded = self._decide(ask, unaffordable)
         except NoEligibleModel as error:
             if self._cashier is not None and _for_money(error.removed, unaffordable):
-                raise await self._cashier.refusal(ask) from None
+                raise await self._cashier.refusal(ask, self._offered(ask)) from None
             raise
         meter = Meter(decision.input_tokens)
         return Exchange(decision, recorded, self._clock, meter, started_s, key_name=ask.query.key_name)

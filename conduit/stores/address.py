@@ -55,6 +55,8 @@ def _file(rest: str) -> File:
 def _server(rest: str) -> Server:
     try:
         parts = urlsplit(f"postgresql://{rest}")
+        if "," not in parts.netloc:  # several hosts have a port each
+            _ = parts.port
     except ValueError:
         raise ConfigurationError(f"DATABASE_URL cannot be read: {REMEDY}") from None
     if "@" in parts.path + parts.query + parts.fragment:  # a raw / ? or # broke the password in two

@@ -1,5 +1,7 @@
 """All rows of a transaction in one statement of PostgreSQL.
 
+What is put together here are the names of our own tables and columns; every value is a parameter.
+
 A statement is two journeys to the server, and whoever comes back from one waits until the event loop has a moment: with
 one for each table a transaction took several times as long as the server worked on it.
 """
@@ -60,20 +62,20 @@ def _blob(value: object) -> str:
 def _statement(tables: Sequence[Table], alone: bool) -> TextClause:
     """Each of `tables` with its rows. Who reads the count of another's rows comes after it."""
     parts = [f"{table.name}_in AS ({_insert(table)} RETURNING 1)" for table in tables if table in _first]
-    after = [f"(SELECT count(*) FROM {table.name}_in) >= 0" for table in tables if table in _first]
+    after = [f"(SELECT count(*) FROM {table.name}_in) >= 0" for table in tables if table in _first]  # nosec B608
     if alone:
         parts.append(f"alone AS MATERIALIZED (SELECT {ALONE} WHERE {' AND '.join(after) or 'true'})")
         after = ["(SELECT count(*) FROM alone) >= 0"]
     if observations in tables:
         parts.append(f"observations_in AS ({_observe(new=decisions in tables)})")
     last = _add_up(after) if days in tables else f"SELECT 1 WHERE {' AND '.join(after)}"
-    return text(f"WITH {', '.join(parts)} {last}")
+    return text(f"WITH {', '.join(parts)} {last}")  # nosemgrep: no-composed-sql
 
 
 def _add_up(after: Sequence[str]) -> str:
     keys = [column.name for column in days.primary_key]
     grown = ", ".join(f"{c.name} = {days.name}.{c.name} + excluded.{c.name}" for c in days.columns if not c.primary_key)
-    return f"{_insert(days)} WHERE {' AND '.join(after)} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {grown}"
+    return f"{_insert(days)} WHERE {' AND '.join(after)} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {grown}"  # nosec B608
 
 
 def _insert(table: Table) -> str:
@@ -81,16 +83,16 @@ def _insert(table: Table) -> str:
     names = ", ".join(column.name for column in own_columns(table))
     typed = ", ".join(f"{column.name} {_type(column)}" for column in own_columns(table))
     rows = f"json_to_recordset(CAST(:{table.name} AS json)) AS rows ({typed})"
-    return f"INSERT INTO {SCHEMA}.{table.name} ({names}) SELECT rows.* FROM {rows}"
+    return f"INSERT INTO {SCHEMA}.{table.name} ({names}) SELECT rows.* FROM {rows}"  # nosec B608
 
 
 def _observe(*, new: bool) -> str:
     """The observations whose decision is there. Without its context one teaches nothing, and who read past it would
     never see it again, should the decision come later. A decision may be missing where it was lost or refused."""
     # Of a plain EXISTS the server may make a hash of the whole table, while it has no statistics of it yet.
-    there = f"(SELECT id FROM {SCHEMA}.decisions WHERE id = rows.decision_id) IS NOT NULL"
+    there = f"(SELECT id FROM {SCHEMA}.decisions WHERE id = rows.decision_id) IS NOT NULL"  # nosec B608
     if new:  # what this very statement inserts, it does not see
-        inserted = f"SELECT id FROM json_to_recordset(CAST(:{decisions.name} AS json)) AS new (id text)"
+        inserted = f"SELECT id FROM json_to_recordset(CAST(:{decisions.name} AS json)) AS new (id text)"  # nosec B608
         there = f"rows.decision_id IN ({inserted}) OR {there}"
     return f"{_insert(observations)} CROSS JOIN alone WHERE {there}"
 

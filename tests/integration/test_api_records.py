@@ -178,6 +178,8 @@ def test_health_is_plain(gateway: GatewayProcess, which: str) -> None:
     """200, healthy, and when."""
     reply = gateway.get(f"/health/{which}")
     assert (reply.status, reply.json["status"]) == (200, "healthy")
+    assert reply.json.keys() - {"checks"} == {"status", "timestamp"}
+    assert ("checks" in reply.json) == (which == "ready")
     assert reply.json["timestamp"] > 1.7e9
 
 

@@ -103,6 +103,28 @@ def test_a_preflight_needs_no_key_and_is_not_counted(gateway: GatewayProcess) ->
         assert "access-control-allow-credentials" not in reply.headers
 
 
+def test_a_browser_may_send_what_openai_s_client_sends_and_who_may_not_is_told_in_the_envelope(
+    gateway: GatewayProcess,
+) -> None:
+    wanted = "authorization,content-type,x-stainless-lang,x-stainless-retry-count"
+    asked = {"origin": PAGE, "access-control-request-method": "HEAD", "access-control-request-headers": wanted}
+    reply = gateway.send("OPTIONS", "/v1/models", None, asked)
+    assert (reply.status, reply.headers["access-control-allow-headers"]) == (200, wanted)
+    for wrong in ({"origin": "https://evil.example.com"}, {"access-control-request-method": "BREW"}):
+        reply = gateway.send("OPTIONS", "/v1/models", None, asked | wrong)
+        problem(reply, 400, "invalid_request")
+        assert guarded(reply)
+        assert ("access-control-allow-origin" in reply.headers) == ("origin" not in wrong)
+
+
+def test_no_limit_stands_before_health(gateway: GatewayProcess) -> None:
+    """Whatever is asked for there."""
+    for _ in range(12):
+        assert "x-ratelimit-limit" not in gateway.get("/health/nothing").headers
+    assert gateway.get("/health/live", {f"x-{i}": "y" * 300 for i in range(80)}).status == 200
+    assert gateway.post("/health/live", {"prompt": "x" * 20_000}).status == 405
+
+
 def test_another_page_may_not_read_anything(gateway: GatewayProcess) -> None:
     reply = gateway.get("/health/live", {"origin": "https://evil.example.com"})
     assert reply.status == 200

@@ -71,6 +71,35 @@ def test_the_environment_is_one_of_a_few_in_any_case() -> None:
     assert "ENVIRONMENT" in refused(ENVIRONMENT="prodcution")
 
 
+@pytest.mark.parametrize("prefixes", ["/v1/keys", "/metrics", "/v1/chat,/v1/complete", "/v10"])
+@pytest.mark.parametrize("required", [{"ENVIRONMENT": "production"}, {"API_REQUIRE_AUTH": "true"}])
+def test_where_a_key_is_required_the_api_stands_behind_it(prefixes: str, required: dict[str, str]) -> None:
+    said = refused(API_KEY="key", API_PROTECTED_PREFIXES=prefixes, **required)
+    assert said.startswith("API_PROTECTED_PREFIXES: ")
+    assert "/v1/" in said
+    assert make_settings(file={}, environ={"API_PROTECTED_PREFIXES": prefixes}).api_protected_prefixes == prefixes
+
+
+@pytest.mark.parametrize("prefixes", ["/v1/*", "/v1", "/", "/metrics, /v1/*"])
+def test_a_prefix_may_be_written_with_an_asterisk(prefixes: str) -> None:
+    environ = {"API_PROTECTED_PREFIXES": prefixes, "ENVIRONMENT": "production"}
+    assert "*" not in make_settings(file={}, environ=environ).api_protected_prefixes
+    for wrong in (",", "v1", "/v*/x"):
+        assert "API_PROTECTED_PREFIXES" in refused(API_PROTECTED_PREFIXES=wrong)
+
+
+def test_words_of_the_logs_are_known_in_any_case() -> None:
+    settings = make_settings(file={}, environ={"LOG_LEVEL": "INFO", "LOG_FORMAT": "JSON"})
+    assert (settings.log_level, settings.log_format) == ("info", "json")
+
+
+def test_headers_of_a_collector_are_pairs_and_are_not_repeated() -> None:
+    said = refused(OTEL_EXPORTER_OTLP_HEADERS="marked-secret")
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in said
+    assert "marked-secret" not in said
+    assert make_settings(file={}, environ={"OTEL_EXPORTER_OTLP_HEADERS": "a=b,c=d=e"})
+
+
 @pytest.mark.parametrize("key", ["two words", "t\tab", "schlüssel", " x"])
 def test_a_key_that_no_header_can_carry_is_refused_without_being_repeated(key: str) -> None:
     said = refused(API_KEY=key)

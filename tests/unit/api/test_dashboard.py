@@ -8,17 +8,22 @@ from conduit.api.middleware import PATHS
 from conduit.dashboard.pages import PAGES, POLICY
 from tests.unit.api.inprocess import running
 
+SERVED = {page.path for page in PAGES} - {"/dashboard/"}
 PARTS = {name: files("conduit.dashboard").joinpath(name).read_text() for name in ("index.html", "dashboard.js")}
 
 
 async def test_each_part_is_served_without_a_key_under_a_policy_that_lets_nothing_else_in(tmp_path: Path) -> None:
     async with running(tmp_path, API_KEY="a-key") as app:
-        for page in PAGES:
-            answer = await app.get(page.path)
+        for path in SERVED:
+            answer = await app.get(path)
             assert answer.status == 200
             assert answer["content-security-policy"] == POLICY
             assert answer["content-type"].startswith("text/")
         assert (await app.get("/v1/stats")).status == 401
+        beside = await app.get("/dashboard/")
+        assert (beside.status, beside["location"]) == (307, "../dashboard")  # of no host that the caller names
+        assert (await app.get("/v1/stats/")).status == 401
+        assert (await app.get("/health/live/")).status == 404
     assert "unsafe" not in POLICY
     assert POLICY.startswith("default-src 'none'")
 
@@ -36,7 +41,7 @@ def test_every_part_and_every_endpoint_that_it_asks_for_exists() -> None:
     assert asked == {"/v1/decisions", "/v1/stats", "/health/ready"}
     assert asked <= PATHS
     linked = {"/" + path for path in re.findall(r"(?:src|href)=\"([^\"]+)\"", PARTS["index.html"])}
-    assert linked == {page.path for page in PAGES} - {"/dashboard"}
+    assert linked == SERVED - {"/dashboard"}
 
 
 def test_every_element_that_it_fills_is_on_the_page() -> None:

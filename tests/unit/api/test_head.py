@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+import orjson
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from conduit.api.head import MOST_AROUND, BoundedHead
+from conduit.api.headers import USUAL
 
 Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Wire]]
@@ -100,6 +102,23 @@ async def test_who_does_not_bring_a_head_in_time_is_cut_off(sent: bytes, said: b
         wire = await connect()
         wire[1].write(sent)
         assert (await left(wire)).partition(b"\r\n")[0] == said
+
+
+async def test_what_is_no_request_is_told_so_in_the_envelope_under_the_usual_headers() -> None:
+    bad = GET + b"authorization: Bearer a\x01b\r\n\r\n"
+    for sent, status, code in ((bad, 400, "invalid_request"), (b"G", 408, "request_timeout")):
+        async with listening(Impatient) as connect:
+            wire = await connect()
+            wire[1].write(sent)
+            head, _, body = (await left(wire)).partition(b"\r\n\r\n")
+        first, *fields = head.split(b"\r\n")
+        headers = dict(field.split(b": ", 1) for field in fields)
+        assert int(first.split()[1]) == status
+        assert orjson.loads(body)["error"]["code"] == code
+        assert headers[b"content-length"] == b"%d" % len(body)
+        assert headers[b"content-type"] == b"application/json"
+        assert headers[b"connection"] == b"close"
+        assert dict(USUAL).items() <= headers.items()
 
 
 async def test_bytes_now_and_then_win_no_time() -> None:

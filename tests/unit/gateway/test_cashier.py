@@ -1,6 +1,7 @@
 """Holds before calls, what they did cost after, and what happens when neither can be written."""
 
 import asyncio
+from collections.abc import Awaitable
 
 import pytest
 
@@ -80,13 +81,32 @@ def test_who_names_no_limit_gets_the_one_that_is_paid_for(provider: str, name: s
 async def test_what_does_not_fit_says_whose_budget_and_until_when() -> None:
     events: list[Event] = []
     made = cashier(MemoryHolds(), events)
-    assert await made.hold(SAID, MODEL) is not None
-    assert await made.hold(SAID, MODEL) is not None
-    with pytest.raises(BudgetExceeded) as refused:
-        await made.hold(SAID, MODEL)
-    assert (refused.value.account, refused.value.retry_after_s) == ("key:team", 12 * 3600.0)
-    assert events == [Capped("key:team", "2026-11-26")]
+    for _ in range(2):
+        hold = await made.hold(SAID, MODEL)
+        assert hold is not None
+        await made.settle(hold, hold.usd)
+    for refusal in (made.hold(SAID, MODEL), _refused(made.refusal(SAID, [MODEL]))):
+        with pytest.raises(BudgetExceeded, match="when the period is over") as refused:
+            await refusal
+        assert (refused.value.account, refused.value.retry_after_s) == ("key:team", 12 * 3600.0)
+    assert events == [Capped("key:team", "2026-11-26")] * 2
     assert await made.hold(Ask(Query("hi", key_name="other"), {}), MODEL) is None
+
+
+async def _refused(refusal: Awaitable[BudgetExceeded]) -> None:
+    raise await refusal
+
+
+async def test_what_calls_that_run_have_set_aside_is_worth_waiting_for() -> None:
+    made = cashier(MemoryHolds(), [])
+    for _ in range(2):
+        assert await made.hold(SAID, MODEL) is not None
+    for refusal in (made.hold(SAID, MODEL), _refused(made.refusal(SAID, [MODEL]))):
+        with pytest.raises(BudgetExceeded, match="when calls that run now have ended") as refused:
+            await refusal
+        assert refused.value.retry_after_s == 1.0
+    with pytest.raises(BudgetExceeded, match="when the period is over"):
+        raise await made.refusal(SAID, [])
 
 
 async def test_what_cannot_be_written_is_written_later_and_counts_once() -> None:

@@ -49,6 +49,7 @@ def test_a_postgresql_url_goes_to_the_driver_without_what_belongs_to_other_drive
         "postgresql://u:hunter2?x@h/d",
         "postgresql://u:hunter2#x@h/d",
         "postgresql://u:hunter2[x@h/d",
+        "postgresql://u:p@h:hunter2/d",
     ],
 )
 def test_what_cannot_be_read_is_a_mistake_with_a_remedy(url: str) -> None:

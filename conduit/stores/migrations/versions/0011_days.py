@@ -35,11 +35,11 @@ def counting(of: str, dialect: str) -> list[str]:
     day = f"CAST({'time_s / 86400' if dialect == 'sqlite' else 'floor(time_s / 86400)'} AS BIGINT)"
     ended = "count(*), count(cost_usd), coalesce(sum(cost_usd), 0), sum(latency_s), 0, 0"
     rated = "count(*), 0, 0, 0, sum(weight), sum(weight * quality)"
-    latest = f"SELECT max(revision) FROM {of}feedback AS later WHERE later.decision_id = f.decision_id"  # noqa: S608
+    latest = f"SELECT max(revision) FROM {of}feedback AS later WHERE later.decision_id = f.decision_id"  # noqa: S608  # nosec B608
     teaches = f"weight > 0 AND model IS NOT NULL AND revision = ({latest})"
     found = (
-        f"SELECT {day}, 'decisions', '', count(*), 0, 0, 0, 0, 0 FROM {of}decisions GROUP BY 1",  # noqa: S608
-        f"SELECT {day}, status, model, {ended} FROM {of}outcomes GROUP BY 1, 2, 3",  # noqa: S608
-        f"SELECT {day}, 'rated', model, {rated} FROM {of}feedback AS f WHERE {teaches} GROUP BY 1, 3",  # noqa: S608
+        f"SELECT {day}, 'decisions', '', count(*), 0, 0, 0, 0, 0 FROM {of}decisions GROUP BY 1",  # noqa: S608  # nosec B608
+        f"SELECT {day}, status, model, {ended} FROM {of}outcomes GROUP BY 1, 2, 3",  # noqa: S608  # nosec B608
+        f"SELECT {day}, 'rated', model, {rated} FROM {of}feedback AS f WHERE {teaches} GROUP BY 1, 3",  # noqa: S608  # nosec B608
     )
     return [f"INSERT INTO {of}days {what}" for what in found]
