@@ -98,7 +98,9 @@ def bench(
 @app.command()
 def evaluate(
     policy: str = typer.Option("hierarchical", help="The policy to judge; names as for replay."),
-    preferences: str = typer.Option("balanced", help="balanced, quality, cost or speed."),
+    preferences: str = typer.Option(
+        "balanced", help="balanced, quality, cost, speed, or quality=1,cost=2,latency=0.1."
+    ),
     last: int = typer.Option(20_000, min=1, help="How many of the ledger's decisions to look at."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
@@ -112,7 +114,7 @@ def evaluate(
 
     environ = read_environ()
     conduit = asyncio.run(assemble(read_settings(environ), environ))
-    run_evaluate(conduit, policy=policy, preferences=Preferences.preset(preferences), last=last, as_json=as_json)
+    run_evaluate(conduit, policy=policy, preferences=Preferences.named(preferences), last=last, as_json=as_json)
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """`conduit evaluate`: what another policy would have given on the ledger's own traffic."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ from conduit.bench.intervals import LEVEL, Estimate
 from conduit.bench.off_policy import LEAST_EFFECTIVE, WARM_UP, Logged, Verdict, evaluate
 from conduit.core.beliefs import Beliefs
 from conduit.core.catalogue import Catalogue
+from conduit.core.decision import Status
 from conduit.core.errors import ConfigurationError
 from conduit.core.query import Preferences
 from conduit.core.storage import Record
@@ -28,7 +29,7 @@ def run_evaluate(conduit: Conduit, *, policy: str, preferences: Preferences, las
     log = asyncio.run(read_log(conduit, last=last))
     if len(log) <= WARM_UP:
         raise ConfigurationError(
-            f"the ledger has {len(log)} rated answers that were routed; more than {WARM_UP} are needed"
+            f"the ledger has {len(log)} answers that were routed and rated, or failed; more than {WARM_UP} are needed"
         )
     verdict = evaluate(log, beliefs=beliefs, catalogue=catalogue, preferences=preferences)
     if as_json:
@@ -38,38 +39,65 @@ def run_evaluate(conduit: Conduit, *, policy: str, preferences: Preferences, las
 
 
 async def read_log(conduit: Conduit, *, last: int) -> list[Logged]:
-    """The last rated answers, the oldest first."""
+    """The last answers that were rated, and calls that failed, the oldest first."""
     await conduit.ledger.open()
     try:
         records = await recent(conduit.ledger, last=last)
     finally:
         await conduit.ledger.close()
     version = conduit.router.features.version
-    log = [logged(r, conduit.router.catalogue) for r in reversed(records) if r.decision.features == version]
-    return [entry for entry in log if entry is not None]
+    return evidence([r for r in reversed(records) if r.decision.features == version], conduit.router.catalogue)
 
 
-def logged(record: Record, catalogue: Catalogue) -> Logged | None:
-    """None for what cannot be judged: not routed, not rated, answered by a fallback, or among models that are gone."""
-    decision, outcome, feedback = record.decision, record.outcome, record.feedback
-    if (
-        not decision.routed
-        or outcome is None
-        or feedback is None
-        or not feedback.lessons
-        or outcome.model != decision.model
-    ):
-        return None
-    candidates = {c.model: c.probability for c in decision.candidates}
-    if any(name not in catalogue for name in candidates):
-        return None
+def evidence(records: Iterable[Record], catalogue: Catalogue) -> list[Logged]:
+    """What was rated, and of what failed as large a share as of the answers was rated: every failure is known, and all
+    of them beside a few ratings would make every model look worse than it is."""
+    routed = [r for r in records if r.decision.routed and all(c.model in catalogue for c in r.decision.candidates)]
+    answered = [record for record in routed if _answered(record)]
+    rated = sum(_quality(record) is not None for record in answered)
+    share, due, found = rated / max(len(answered), 1), 0.0, []
+    for record in routed:
+        if _failed(record):
+            due += share
+            if due >= 1.0:
+                due -= 1.0
+                found.append(_logged(record, quality=0.0, weight=1.0))
+        elif (quality := _quality(record)) is not None and record.feedback is not None:
+            found.append(_logged(record, quality=quality, weight=record.feedback.weight))
+    return found
+
+
+def _answered(record: Record) -> bool:
+    """By the model that was drawn."""
+    outcome = record.outcome
+    return outcome is not None and outcome.status is not Status.FAILED and outcome.model == record.decision.model
+
+
+def _failed(record: Record) -> bool:
+    """The model that was drawn, and not for a reason of others; somebody else may have answered."""
+    attempts = record.outcome.attempts if record.outcome is not None else ()
+    return any(attempt.counts and attempt.model == record.decision.model for attempt in attempts)
+
+
+def _quality(record: Record) -> float | None:
+    """Of an answer by the model that was drawn; None: not rated."""
+    feedback = record.feedback
+    return feedback.quality if _answered(record) and feedback is not None and feedback.lessons else None
+
+
+def _logged(record: Record, *, quality: float, weight: float) -> Logged:
+    """A failure with what the request did cost in the end."""
+    decision, outcome = record.decision, record.outcome
+    assert outcome is not None
+    answered = _answered(record)
     observation = decision.observation(
-        quality=feedback.quality,
-        output_tokens=outcome.output_tokens,
-        latency_s=outcome.latency_s,
-        cost_usd=outcome.cost_usd,
+        quality=quality,
+        output_tokens=outcome.output_tokens if answered else None,
+        latency_s=outcome.latency_s if answered else None,
+        cost_usd=outcome.cost_usd if answered else outcome.cost_usd or 0.0,
     )
-    return Logged(observation, candidates, outcome.input_tokens or decision.input_tokens)
+    candidates = {c.model: c.probability for c in decision.candidates}
+    return Logged(replace(observation, weight=weight), candidates, outcome.input_tokens or decision.input_tokens)
 
 
 def report(verdict: Verdict, policy: str) -> dict[str, Any]:
@@ -110,7 +138,7 @@ def _cells(quality: Estimate, cost_usd: Estimate | None, *, sign: str = "") -> S
 
 def conclusion(verdict: Verdict, policy: str) -> str:
     """A sentence or two, and a refusal where the sample is too thin."""
-    size = f"{verdict.requests} rated requests, worth {verdict.effective:.0f} of {policy}'s own"
+    size = f"{verdict.requests} requests rated or failed, worth {verdict.effective:.0f} of {policy}'s own"
     if not verdict.concluded:
         days = "" if verdict.days_needed is None else f", {_days(verdict.days_needed)} at the rate of these"
         need = f"{LEAST_EFFECTIVE:.0f} are needed: wait for some {verdict.requests_needed} more rated requests{days}"

@@ -13,7 +13,8 @@ NOTHING = Requirements()
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 RATED_ENOUGH = 20.0
-"""`min_quality` removes a model only after so many of its answers were rated: doubt is for learning."""
+"""`min_quality` is sure of a model after so many of its answers were rated; of others it goes by what is believed, and
+only where somebody of whom it is sure is good enough: else doubt is for learning."""
 
 
 def screen(
@@ -32,13 +33,11 @@ def screen(
     models, removed = everyone.models, {}
     tokens = query.estimated_input_tokens + (query.max_output_tokens or 0)
     demanding = query.requirements != NOTHING
+    judged = _judged(quality, rated, query.requirements) if query.requirements.min_quality is not None else {}
     for i, model in enumerate(models):
         reason = _by_length(model, tokens)
         if reason is None and demanding:
-            known = rated.get(model.name, 0.0) >= RATED_ENOUGH
-            seen = Seen(
-                float(everyone.cost_usd[i]), float(everyone.latency_s[i]), quality.get(model.name) if known else None
-            )
+            seen = Seen(float(everyone.cost_usd[i]), float(everyone.latency_s[i]), judged.get(model.name))
             reason = _unmet(model, seen, query.requirements)
         reason = reason or unaffordable.get(model.name)
         if reason is not None:
@@ -55,7 +54,18 @@ class Seen(NamedTuple):
     cost_usd: float
     latency_s: float
     quality: float | None
-    """None while too few of its answers were rated."""
+    """None while it is not to be judged by it."""
+
+
+def _judged(
+    quality: Mapping[str, float], rated: Mapping[str, float], requirements: Requirements
+) -> Mapping[str, float]:
+    """Who is judged by `min_quality`, and as what: everybody, where one of whom it is sure, and who may be asked by
+    name, is as good as is needed; else those of whom it is sure."""
+    sure = {name: q for name, q in quality.items() if rated.get(name, 0.0) >= RATED_ENOUGH}
+    asked = {name for name in sure if name not in requirements.deny and name in (requirements.allow or sure)}
+    suffices = any(sure[name] >= (requirements.min_quality or 0.0) for name in asked)
+    return quality if suffices else sure
 
 
 def _by_length(model: Model, tokens: int) -> str | None:

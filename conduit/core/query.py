@@ -39,6 +39,23 @@ class Preferences:
             raise InvalidRequest(f"preferences: {name!r} is not one of {', '.join(PRESETS)}", param="preferences")
         return PRESETS[name]
 
+    @classmethod
+    def named(cls, said: str) -> "Preferences":
+        """A preset, or weights as `quality=1,cost=2,latency=0.1`, of which those left out are 1, 0 and 0. Raises
+        InvalidRequest."""
+        if "=" not in said:
+            return cls.preset(said)
+        weights = {"quality": 1.0, "cost": 0.0, "latency": 0.0}
+        for pair in said.split(","):
+            name, _, number = (part.strip() for part in pair.partition("="))
+            try:
+                weights[name if name in weights else ""] = float(number)
+            except ValueError:
+                weights[""] = 0.0
+        if "" in weights:
+            raise InvalidRequest(f"preferences: write {said!r} as quality=1,cost=2,latency=0.1", param="preferences")
+        return cls(**weights)
+
 
 PRESETS: Mapping[str, Preferences] = {
     "balanced": Preferences(),

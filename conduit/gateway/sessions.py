@@ -13,6 +13,8 @@ AT_HAND_S = 300.0
 """For how long providers say that they keep the beginning of a conversation (most: five minutes to an hour)."""
 LEAST_TOKENS = 1024
 """Shorter beginnings are not kept (OpenAI's and Google's documentation)."""
+LOOKS = 8
+"""At so many requests of the session, the latest first."""
 PATIENCE_S = 0.25
 """A request does not wait longer to hear of the one before it."""
 
@@ -25,19 +27,28 @@ class Sessions:
         self._stickiness = stickiness
 
     async def incumbent(self, query: Query) -> Incumbent | None:
-        """None for a single prompt, for the first of a session, after one that failed, and, which is announced, when
-        the ledger does not say."""
+        """Of the latest that was answered: who was only asked about, failed or still runs made no provider forget.
+        None for a single prompt, for the first of a session, and, which is announced, when the ledger does not say."""
         if query.session_id is None:
             return None
         try:
             async with asyncio.timeout(PATIENCE_S):
-                last = await self._ledger.latest(query.session_id, key_id=query.key_id)
+                last = await self._answered(query.session_id, query.key_id)
         except (TimeoutError, LedgerError) as error:
             self._listener(Degraded("sessions", type(error).__name__))
             return None
-        if last is None or last.outcome is None or last.outcome.status not in {Status.ANSWERED, Status.CACHED}:
-            return None
-        return Incumbent(last.outcome.model, self._at_hand(last.outcome), self._stickiness)
+        return None if last is None else Incumbent(last.model, self._at_hand(last), self._stickiness)
+
+    async def _answered(self, session_id: str, key_id: str | None) -> Outcome | None:
+        before = None
+        for _ in range(LOOKS):
+            last = await self._ledger.latest(session_id, key_id=key_id, before=before)
+            if last is None:
+                return None
+            if last.outcome is not None and last.outcome.status in {Status.ANSWERED, Status.CACHED}:
+                return last.outcome
+            before = last.decision.id
+        return None
 
     def _at_hand(self, last: Outcome) -> int:
         if self._clock.now_s() - last.time_s > AT_HAND_S:

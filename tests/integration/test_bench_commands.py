@@ -232,7 +232,7 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
 
 def test_an_empty_ledger_says_how_much_is_needed(tmp_path: Path) -> None:
     said = refused(conduit("evaluate", cwd=tmp_path))
-    assert f"the ledger has 0 rated answers that were routed; more than {WARM_UP} are needed" in said
+    assert f"the ledger has 0 answers that were routed and rated, or failed; more than {WARM_UP} are needed" in said
 
 
 def test_evaluate_reports_what_was_served_as_it_was(rated: tuple[Path, list[float]]) -> None:
@@ -249,7 +249,7 @@ def test_evaluate_concludes_or_says_how_long_to_wait(rated: tuple[Path, list[flo
     folder, _ = rated
     for policy in ("hierarchical", f"fixed:{sandbox_models()[-1].name}"):
         out = " ".join(well(conduit("evaluate", "--policy", policy, cwd=folder)).split())
-        assert f"{RATED - WARM_UP} rated requests" in out
+        assert f"{RATED - WARM_UP} requests rated or failed" in out
         assert "No conclusion" not in out or "are needed: wait for some" in out
 
 
@@ -264,7 +264,11 @@ def test_evaluate_for_a_program(rated: tuple[Path, list[float]]) -> None:
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
-    [(["--policy", "nobody"], "'nobody' is not one of"), (["--preferences", "all"], "'all' is not one of balanced")],
+    [
+        (["--policy", "nobody"], "'nobody' is not one of"),
+        (["--preferences", "all"], "'all' is not one of balanced"),
+        (["--preferences", "cost=x"], "write 'cost=x' as"),
+    ],
 )
 def test_evaluate_says_in_one_line_what_it_cannot_do(
     rated: tuple[Path, list[float]], words: list[str], complaint: str

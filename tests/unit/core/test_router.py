@@ -123,6 +123,21 @@ def test_min_quality_removes_only_whom_it_is_sure_of() -> None:
     assert set(r.choose(require(min_quality=0.8)).removed) == {"cheap"}
 
 
+def test_where_one_is_known_to_be_good_enough_min_quality_removes_whom_it_believes_to_be_worse() -> None:
+    r = router()
+    for i in range(200):
+        r.learn(r.assign(Query(f"p {i}"), "cheap").observation(quality=0.9))
+    for i in range(15):
+        r.learn(r.assign(Query(f"p {i}"), "dear").observation(quality=0.1))
+    believed = {c.model: c.quality for c in r.choose("p").candidates}
+    needed = (believed["cheap"] + believed["dear"]) / 2.0
+    assert believed["dear"] < needed < believed["cheap"]
+    assert r.choose(Query("p", requirements=Requirements(min_quality=needed))).removed.keys() == {"dear"}
+    for only in ({"deny": frozenset({"cheap"})}, {"allow": frozenset({"dear"})}):
+        wanted = Requirements(min_quality=needed, **only)
+        assert r.choose(Query("p", requirements=wanted)).removed.keys() == {"cheap"}
+
+
 def test_latency_forecasts_come_from_what_was_seen() -> None:
     r = router()
     for i in range(60):
