@@ -10,7 +10,7 @@ def budgets_view(spent: Sequence[tuple[Account, Spent]]) -> list[dict[str, Any]]
     return [
         {
             "account": account.name,
-            "period": account.period,
+            "period": account.period.partition(":")[0],
             "budget_usd": account.limit_usd,
             "spent_usd": paid.usd,
             "requests": paid.requests,

@@ -51,6 +51,7 @@ class Pacer:
         self._window: deque[tuple[Vector, Vector]] = deque(maxlen=WINDOW)
         self._seen = 0
         self._settled = 0
+        self._patience = PATIENCE
         self._spent_usd = 0.0
         self._price = 0.0
         self._planned_usd = self._real_usd = TRUST * budget_usd if math.isfinite(budget_usd) else 0.0
@@ -95,13 +96,19 @@ class Pacer:
         self._spent_usd += cost_usd
         self._real_usd += cost_usd - self._real_usd / WINDOW
 
+    def catch_up(self, spent_usd: float, settled: int, *, patience: float = 0.0) -> None:
+        """What all who share this budget have spent by now, on so many requests; `patience`, in requests, where that
+        is more than usual."""
+        self._spent_usd, self._settled = spent_usd, settled
+        self._patience = max(PATIENCE, patience)
+
     @property
     def target_usd(self) -> float:
         """Mean predicted dollars for each of the next requests."""
         B = self.budget_usd
         target = self.aim_usd
         if math.isfinite(B):
-            target = min(target, max(B + (B * self._settled - self._spent_usd) / PATIENCE, LOW * B), HIGH * B)
+            target = min(target, max(B + (B * self._settled - self._spent_usd) / self._patience, LOW * B), HIGH * B)
         return target * self._bias
 
     @property

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+EACH = "request:"
+"""Begins the period of a budget a request."""
 GATEWAY = "gateway"
 """The account of everybody together; that of a key is `key:` and its name, and stays the same when it is rotated."""
 
@@ -14,8 +16,9 @@ class Account(NamedTuple):
 
     name: str
     period: str
-    """`2026-11-26`, or `2026-11`."""
+    """`2026-11-26`, or `2026-11`; or EACH and the budget."""
     limit_usd: float
+    """Within the period; a request, where that is EACH."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,13 @@ class Budget:
         return any(usd is not None for usd in (self.usd_per_request, self.usd_per_day, self.usd_per_month))
 
     def accounts(self, name: str, now_s: float) -> list[Account]:
-        """With the budget of each as its limit."""
+        """Of the day and the month that it is, with the budget of each as its limit."""
         return Caps(self.usd_per_day, self.usd_per_month).accounts(name, now_s)
+
+    def stream(self, name: str) -> list[Account]:
+        """What all requests under this budget a request have cost, without an end; under another begins another."""
+        each_usd = self.usd_per_request
+        return [] if each_usd is None else [Account(name, f"{EACH}{each_usd!r}", each_usd)]
 
 
 class Spent(NamedTuple):

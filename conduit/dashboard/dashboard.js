@@ -147,8 +147,9 @@ function frontier(colour) {
 function budgets(found, price) {
   if (!found?.length) return put("budgets", make("p", { class: "quiet" }, "None is set."));
   const rows = found.flatMap((b) => {
-    const used = b.budget_usd ? b.spent_usd / b.budget_usd : 0;
-    return [make("div", { class: "row" }, make("span", {}, `${b.account || "all"}, ${b.period}`), make("span", {}, `${usd(b.spent_usd)} of ${usd(b.budget_usd)}`)),
+    const given = b.period === "request" ? b.budget_usd * b.requests : b.budget_usd;
+    const used = given ? b.spent_usd / given : 0;
+    return [make("div", { class: "row" }, make("span", {}, `${b.account || "all"}, ${b.period}`), make("span", {}, `${usd(b.spent_usd)} of ${usd(given)}`)),
       make("div", { class: "bar" }, make("i", { class: used > 1 ? "over" : "", filled: `${Math.min(used, 1) * 100}%` }))];
   });
   put("budgets", ...rows, make("p", { class: "quiet" }, `Pacing price: ${fixed(price, 1)} of quality a dollar`));

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from conduit.bandits.horizon import Traffic, per_request_usd
 from conduit.bandits.pacing import Pacer
 from conduit.bandits.policy import Vector
-from conduit.core.budget import GATEWAY, Account, Budget, Spent, key_account, period_end_s
+from conduit.core.budget import EACH, GATEWAY, Account, Budget, Spent, key_account, period_end_s
 from conduit.core.errors import LedgerUnavailable
 from conduit.core.events import Degraded
 from conduit.core.protocols import Clock, Listener
@@ -20,7 +20,7 @@ LOOK_S = 1.0
 
 
 class Pace:
-    """One account's. The budget a request is kept by each worker for its own share of the requests."""
+    """One account's."""
 
     def __init__(self, name: str, budget: Budget) -> None:
         self.name, self.budget = name, budget
@@ -28,9 +28,17 @@ class Pace:
         self._traffic = Traffic()
         self._looked_s: float | None = None
         self._last: dict[str, Spent] = {}
+        self._last_each: Spent | None = None
 
-    def look(self, spent: Mapping[Account, Spent], now_s: float) -> None:
+    def accounts(self, now_s: float) -> list[Account]:
+        """To which what a request did cost is written."""
+        return [*self.budget.stream(self.name), *self.budget.accounts(self.name, now_s)]
+
+    def look(self, paid: Mapping[Account, Spent], now_s: float) -> None:
         """What its accounts have paid by now."""
+        spent = {account: each for account, each in paid.items() if not account.period.startswith(EACH)}
+        for account in paid.keys() - spent.keys():
+            self._catch_up(paid[account])
         self._count(spent, now_s)
         self.pacer.aim_usd = min(
             (
@@ -46,6 +54,14 @@ class Pace:
         )
         left_usd = (account.limit_usd - paid.usd for account, paid in spent.items())
         self.pacer.room_usd = min((SHARE_OF_REST * max(left, 0.0) for left in left_usd), default=math.inf)
+
+    def _catch_up(self, paid: Spent) -> None:
+        """With all workers, and with those before them. What they spent since they looked none of them knows: so many
+        requests at least it takes to make up for it, or all would at once."""
+        before = self._last_each
+        came = 0 if before is None else paid.requests - before.requests
+        self.pacer.catch_up(paid.usd, paid.requests, patience=2.0 * came)
+        self._last_each = paid
 
     def _count(self, spent: Mapping[Account, Spent], now_s: float) -> None:
         """What came since the last look, by any account that was open then."""
@@ -113,7 +129,7 @@ class Paces:
         """To which what a request did cost is written."""
         now_s = self._clock.now_s()
         paces = self._by_key.get(key_name, self._default)
-        return [account for pace in paces for account in pace.budget.accounts(pace.name, now_s)]
+        return [account for pace in paces for account in pace.accounts(now_s)]
 
     def spend(self, key_name: str, cost_usd: float) -> None:
         """What a request of this worker did cost."""
@@ -121,9 +137,9 @@ class Paces:
             pace.pacer.spend(cost_usd)
 
     async def spent(self) -> list[tuple[Account, Spent]]:
-        """Of every budget of a day or month that there is. Raises LedgerUnavailable."""
+        """Of every budget that there is. Raises LedgerUnavailable."""
         now_s = self._clock.now_s()
-        accounts = [account for pace in self._paces for account in pace.budget.accounts(pace.name, now_s)]
+        accounts = [account for pace in self._paces for account in pace.accounts(now_s)]
         return list(zip(accounts, await self._holds.spent(accounts), strict=True)) if accounts else []
 
     async def look(self) -> None:
