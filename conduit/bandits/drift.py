@@ -14,8 +14,10 @@ weight: from the sums before are taken their means, A - a a' / n and b - a (sum 
 nothing of the intercept any more; the latest m are added whole.
 """
 
+import math
 from bisect import bisect_left, insort
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from typing import Self
 
 import numpy as np
@@ -26,6 +28,9 @@ from conduit.bandits.statistics import MAX_Y, checked
 
 SIZE = 128
 """Observations in a window."""
+RESERVE = 512
+"""Observations that are remembered, so that what 384 pushed out of the window comes back when they are retracted. Of an
+arm and a signal that is .4 MB; who teaches more wrongly before it is noticed costs the memory of a change."""
 THRESHOLD = 5.0
 LEAST_AFTER, LEAST_BEFORE = 8, 16
 """Sums of weights, and observations after, without which nothing is concluded."""
@@ -35,53 +40,84 @@ NOTHING = 1e-6
 
 Key = tuple[float, bytes]
 """Time and context of an observation: two that agree in both are one of added weights."""
+NEVER: Key = (-math.inf, b"")
+NO_SUMS = (0.0, 0.0)
 
 
 class Window:
-    """The latest observations of one arm and one signal. What was pushed out never comes back: a retraction of it
-    changes the sums alone."""
+    """The latest observations of one arm and one signal of which weight is left, and a reserve from before them.
 
-    def __init__(self, dimension: int, size: int = SIZE) -> None:
-        self.dimension, self.size = dimension, size
+    Whatever is retracted is as if it had never been added, and in whatever order both are read, unless more than
+    `reserve - size` that were retracted are later than an observation of the window. Then the window may be shorter: it
+    begins after the latest that was pushed out of the reserve, of which, as of all before, nothing is remembered.
+    """
+
+    def __init__(self, dimension: int, size: int = SIZE, reserve: int = RESERVE) -> None:
+        self.dimension, self.size, self.reserve = dimension, size, reserve
         self._keys: list[Key] = []
-        self._sums: dict[Key, Vector] = {}
+        self._sums: dict[Key, tuple[float, float]] = {}
+        self._gone = NEVER
+        """The latest that was pushed out."""
 
     def add(self, x: Vector, y: float, *, weight: float, time_s: float) -> None:
-        """Finite numbers within the bounds of Sums; a negative weight takes an observation out again, and leaves its
-        place in the window taken."""
+        """Finite numbers within the bounds of Sums; a negative weight takes an observation out again, and waits for it
+        where it comes first."""
         key = (time_s, x.tobytes())
-        if key in self._sums:
-            self._sums[key] += (weight, weight * y)
+        if key <= self._gone:
             return
-        if len(self._keys) == self.size:
-            if key < self._keys[0]:
-                return
-            del self._sums[self._keys.pop(0)]
-        insort(self._keys, key)
-        self._sums[key] = np.array([weight, weight * y])
+        known = self._sums.get(key)
+        w, wy = (weight, weight * y) if known is None else (known[0] + weight, known[1] + weight * y)
+        if abs(w) <= NOTHING and abs(wy) <= NOTHING:
+            self._remove(key)
+            return
+        self._sums[key] = (w, wy)
+        if known is None:
+            insort(self._keys, key)
+            self._push_out()
+
+    def _remove(self, key: Key) -> None:
+        if self._sums.pop(key, None) is not None:
+            del self._keys[bisect_left(self._keys, key)]
+
+    def _push_out(self) -> None:
+        if len(self._keys) > self.reserve:
+            self._gone = self._keys.pop(0)
+            del self._sums[self._gone]
+
+    def latest(self) -> Vector:
+        """(m, 3 + d) time | sum w | sum w y | x of the latest `size` of which weight is left, the oldest first."""
+        seen = (key for key in reversed(self._keys) if self._sums[key][0] > NOTHING)
+        return self._rows([*islice(seen, self.size)][::-1])
 
     def rows(self) -> Vector:
-        """(m, 3 + d) time | sum w | sum w y | x, the oldest first; without those of which nothing is left."""
-        kept = [key for key in self._keys if abs(self._sums[key][0]) > NOTHING]
-        times = np.array([time_s for time_s, _ in kept])
-        sums = np.array([self._sums[key] for key in kept]).reshape(-1, 2)
-        X = np.frombuffer(b"".join(x for _, x in kept)).reshape(-1, self.dimension)
+        """(m, 3 + d) all that is remembered, in that form: first, with no weight, the latest that was pushed out."""
+        gone = [] if self._gone == NEVER else [self._gone]
+        return self._rows(gone + self._keys)
+
+    def _rows(self, keys: list[Key]) -> Vector:
+        times = np.array([time_s for time_s, _ in keys])
+        sums = np.array([self._sums.get(key, NO_SUMS) for key in keys]).reshape(-1, 2)
+        X = np.frombuffer(b"".join(x for _, x in keys)).reshape(-1, self.dimension)
         return np.column_stack([times, sums, X])
 
     @classmethod
-    def of(cls, rows: Vector, dimension: int, size: int = SIZE) -> Self:
+    def of(cls, rows: Vector, dimension: int, size: int = SIZE, reserve: int = RESERVE) -> Self:
         """The inverse of `rows`, flat or not; ValueError when they cannot have come from a window."""
         width = 3 + dimension
         flat = checked(rows.ravel(), rows.size)
-        if flat.size % width or flat.size > size * width:
-            raise ValueError(f"expected rows of {width} finite numbers, {size} at most")
-        window = cls(dimension, size)
-        for row in flat.reshape(-1, width):
-            key = (float(row[0]), row[3:].tobytes())
-            window._keys.append(key)
-            window._sums[key] = row[1:3].copy()
-        if window._keys != sorted(window._sums):
+        if flat.size % width:
+            raise ValueError(f"expected rows of {width} finite numbers")
+        table = flat.reshape(-1, width)
+        keys = [(float(row[0]), row[3:].tobytes()) for row in table]
+        if any(one >= other for one, other in pairwise(keys)):
             raise ValueError("expected rows in the order of their times")
+        window = cls(dimension, size, reserve)
+        if keys and not table[0, 1:3].any():
+            window._gone, table = keys.pop(0), table[1:]
+        if len(keys) > reserve:
+            raise ValueError(f"expected {reserve} rows at most")
+        window._keys = keys
+        window._sums = {key: (w, wy) for key, (w, wy) in zip(keys, table[:, 1:3].tolist(), strict=True)}
         return window
 
 
@@ -114,8 +150,7 @@ class Latest:
 
     @classmethod
     def of(cls, rows: Vector, *, now_s: float, tau_s: float) -> Self:
-        """Of a window's rows; what was retracted is left out."""
-        rows = rows[rows[:, 1] > NOTHING]
+        """Of a window's latest rows."""
         time_s, w = rows[:, 0], rows[:, 1]
         y = (rows[:, 2] / w).clip(-MAX_Y, MAX_Y)
         return cls(time_s, w * np.exp((time_s - now_s) / tau_s), y, rows[:, 3:])

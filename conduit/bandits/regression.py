@@ -115,7 +115,7 @@ class HierarchicalRegression:
         return max((s.landmark_s for s in self._sums.values()), default=0.0)
 
     def _latest(self, arm: str) -> Latest:
-        return Latest.of(self._windows[arm].rows(), now_s=self._now_s, tau_s=self._tau_s)
+        return Latest.of(self._windows[arm].latest(), now_s=self._now_s, tau_s=self._tau_s)
 
     def _stacked(self, arms: list[str]) -> Stacked:
         """A (k + 1, d, d), b (k + 1, d) and moments (k + 1, 3), aged to the latest landmark; the last arm has none."""

@@ -10,8 +10,11 @@ import numpy as np
 
 from conduit.bandits.policy import State, Vector
 
-VERSION = 1
-"""Of the form of `body` and of what the sums mean: another one is passed over."""
+VERSION = 2
+"""Of the form of `body` and of what the sums mean."""
+READABLE = frozenset({1, VERSION})
+"""Another one is passed over. The first remembers fewer observations of each model, and is otherwise the same: what was
+pruned is in no other place."""
 NUMBERS = "<f8"
 LENGTH_BYTES = 8
 
@@ -67,7 +70,7 @@ def opened(snapshot: Snapshot, recipe: Recipe) -> Mapping[str, State]:
     """The sums in it. Raises Unfit when they are damaged, or not of this recipe."""
     if _checksum(snapshot.position, snapshot.version, snapshot.recipe, snapshot.body) != snapshot.checksum:
         raise Unfit("corrupt")
-    if snapshot.version != VERSION:
+    if snapshot.version not in READABLE:
         raise Unfit("version")
     if snapshot.recipe != recipe:
         raise Unfit(snapshot.recipe.differs(recipe))

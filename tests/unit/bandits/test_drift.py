@@ -1,13 +1,15 @@
 """A change is noticed, whatever the order in which it was read; calm streams raise no alarm; the old level is gone."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from conduit.bandits.drift import SIZE, Latest, Past, Window, change
+from conduit.bandits.drift import RESERVE, SIZE, Latest, Past, Window, change
 from conduit.bandits.hierarchical import HierarchicalThompson
 from conduit.bandits.policy import Change
 from conduit.bandits.regression import HierarchicalRegression
@@ -125,22 +127,68 @@ def test_a_restored_state_notices_the_same(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=20)
-def test_a_window_is_the_latest_whatever_the_order(seed: int) -> None:
+@settings(max_examples=10)
+def test_a_change_from_before_a_poisoning_is_found_again_once_that_is_retracted(seed: int) -> None:
+    """In whatever order all is read, though the poisoning was longer than a window."""
     rng = np.random.default_rng(seed)
-    seen = [replace(o, time_s=float(rng.integers(50))) for o in stream(seed, 60)]
-    back = [replace(o, weight=-o.weight) for o in seen[::5]]
-    everything = seen + back
-    rows = []
+    seen, context_of = told(seed, 200, 40, noise=0.2), rng.integers(1 << 30)
+    poison = [Seen("ant", o.x, 1.0, 1.0, 1e6 + o.time_s) for o in stream(int(context_of), 2 * SIZE)]
+    everything = [*seen, *poison, *(replace(o, weight=-o.weight) for o in poison)]
+    clean = learned(seen)
+    assert set(clean.changes) == {"ant"}
     for order in (range(len(everything)), rng.permutation(len(everything))):
-        window = Window(DIMENSION, 10)
-        for i in order:
-            o = everything[i]
-            window.add(o.x, o.y, weight=o.weight, time_s=o.time_s)
-        rows.append(window.rows())
-    np.testing.assert_allclose(rows[0], rows[1], atol=1e-12)
-    assert len(rows[0]) <= 10
-    assert rows[0][0, 0] >= sorted(o.time_s for o in seen)[-10]
+        regression = learned([everything[i] for i in order])
+        assert set(regression.changes) == {"ant"}
+        assert close(regression.changes["ant"], clean.changes["ant"])
+        np.testing.assert_allclose(regression.predict(X, ARMS), clean.predict(X, ARMS), rtol=1e-6)
+
+
+def windowed(seen: list[Seen], order: Iterable[int], window: Window | None = None) -> Window:
+    window = window or Window(DIMENSION, 10, 40)
+    for i in order:
+        o = seen[i]
+        window.add(o.x, o.y, weight=o.weight, time_s=o.time_s)
+    return window
+
+
+def revised(seed: int, n: int, wrong: int) -> tuple[list[Seen], list[Seen]]:
+    """Observations of few moments, and the same among what is retracted: `wrong` others, and for every fifth of these
+    another outcome of one that stays."""
+    rng = np.random.default_rng(seed)
+    true = [replace(o, time_s=float(rng.integers(50))) for o in stream(seed, n)]
+    others = [replace(o, time_s=float(rng.integers(60))) for o in stream(seed + 1, wrong)]
+    others += [replace(o, y=1.0 - o.y) for o in true[: wrong // 5]]
+    return true, [*true, *others, *(replace(o, weight=-o.weight) for o in others)]
+
+
+@given(seeds, st.integers(0, 120), st.integers(0, 30))
+def test_a_window_is_the_latest_that_was_not_retracted_whatever_the_order(seed: int, n: int, wrong: int) -> None:
+    true, everything = revised(seed, n, wrong)
+    expected = windowed(true, range(n)).latest()
+    assert len(expected) == min(n, 10)
+    for order in (range(len(everything)), np.random.default_rng(seed).permutation(len(everything))):
+        np.testing.assert_allclose(windowed(everything, order).latest(), expected, atol=1e-12)
+
+
+@given(seeds, st.integers(0, 120), st.integers(30, 120))
+def test_beyond_its_reserve_a_window_may_be_shorter_and_never_another(seed: int, n: int, wrong: int) -> None:
+    true, everything = revised(seed, n, wrong)
+    expected = windowed(true, range(n)).latest()
+    got = windowed(everything, np.random.default_rng(seed).permutation(len(everything))).latest()
+    np.testing.assert_allclose(got, expected[len(expected) - len(got) :], atol=1e-12)
+
+
+@given(seeds, st.integers(0, 120), st.integers(0, 120))
+def test_a_window_restored_goes_on_as_the_one_that_was_saved(seed: int, n: int, wrong: int) -> None:
+    _, everything = revised(seed, n, wrong)
+    order = np.random.default_rng(seed).permutation(len(everything))
+    at = len(order) * seed // 2**32
+    one = windowed(everything, order[:at])
+    other = Window.of(one.rows(), DIMENSION, 10, 40)
+    for window in (one, other):
+        windowed(everything, order[at:], window)
+    np.testing.assert_array_equal(one.latest(), other.latest())
+    np.testing.assert_array_equal(one.rows(), other.rows())
 
 
 @pytest.mark.parametrize("rows", [np.zeros(DIMENSION + 2), np.full(DIMENSION + 3, np.nan)])
@@ -154,12 +202,12 @@ def test_rows_out_of_order_or_too_many_are_refused() -> None:
     with pytest.raises(ValueError, match="order"):
         Window.of(np.array([row + np.eye(len(row))[0], row]), DIMENSION)
     with pytest.raises(ValueError, match="at most"):
-        Window.of(np.tile(row, (SIZE + 1, 1)), DIMENSION)
+        Window.of(row + np.outer(np.arange(RESERVE + 1), np.eye(len(row))[0]), DIMENSION)
 
 
 def test_memory_does_not_grow_with_observations() -> None:
     sizes = []
-    for n in (SIZE, 4 * SIZE):
+    for n in (RESERVE + 1, 2 * RESERVE):
         policy = HierarchicalThompson(BLOCKS)
         for t in range(n):
             policy.learn("ant", X, 0.5, time_s=float(t))

@@ -104,6 +104,14 @@ def test_one_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     assert refused(later) == "version"
 
 
+def test_one_of_the_first_version_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was pruned is in no other place."""
+    monkeypatch.setattr("conduit.core.snapshot.VERSION", 1)
+    first = snapshot_of(taught())
+    monkeypatch.undo()
+    router().beliefs.restore(opened(first, TAKEN.recipe))
+
+
 @given(st.binary(max_size=200))
 def test_bytes_that_were_never_packed_are_a_value_error_or_nothing(body: bytes) -> None:
     with contextlib.suppress(ValueError, TypeError):
