@@ -41,7 +41,7 @@ def best_probability(u: Vector, s: Vector) -> Vector:
     An arm that even at its best is behind another at its worst has none, and takes no time.
     """
     u = u - u.max()
-    s = np.maximum(s, 1e-9 * (1.0 - u.min()))
+    s = np.maximum(s, max(1e-9 * (1.0 - u.min()), 1e-12 * s.max()))
     reach = REACH * s
     rivals = np.flatnonzero(u + reach >= (u - reach).max())
     pi = np.zeros(len(u))
@@ -79,4 +79,4 @@ def own_variance(covariance: Vector) -> Vector:
     row = k * level + (level.sum() - 2.0 * covariance.sum(axis=1))  # sum_b D_ab
     total = row.sum() / 2.0
     own = (row - total / (k - 1)) / (k - 2) if k > 2 else row / 2.0
-    return np.asarray(np.maximum(own, 0.01 * total / (k * (k - 1))))
+    return np.asarray(np.maximum(own, max(0.01 * total / (k * (k - 1)), 0.0)))

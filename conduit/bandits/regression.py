@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conduit.bandits.drift import THRESHOLD, Latest, Past, Window, change, renewed
-from conduit.bandits.gaussian import Solution, positive
+from conduit.bandits.gaussian import Solution, explained, positive
 from conduit.bandits.policy import Change, State, Vector
 from conduit.bandits.shrinkage import Evidence, Hyperprior, Spread, fit
 from conduit.bandits.statistics import MAX_WEIGHT, MAX_X, MAX_Y, Sums, bounded, checked
@@ -105,8 +105,9 @@ class HierarchicalRegression:
 
     def _fit(self, arms: list[str], stacked: Stacked) -> tuple[Spread, Solution]:
         A, b, moments = stacked
-        n = moments[:, 0].clip(0.0)
-        evidence = Evidence(positive(A), b, self._attributes(arms), float(n.sum()), float(moments[:, 2].sum()))
+        A, n = positive(A), moments[:, 0].clip(0.0)
+        b = explained(A, b, moments[:, 2])
+        evidence = Evidence(A, b, self._attributes(arms), float(n.sum()), float(moments[:, 2].sum()))
         return fit(evidence, self.blocks, self._hyperprior)
 
     @property

@@ -16,6 +16,7 @@ import numpy as np
 
 from conduit.bandits.gaussian import Given, Solution, solve
 from conduit.bandits.policy import Vector
+from conduit.bandits.statistics import MAX_Y
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Prior:
         starts = np.cumsum([0, *self.blocks[:-1]])
         determined = np.add.reduceat(gamma, starts).clip(0.0)
         v = (self.certainty * before[starts] + np.add.reduceat(squares, starts)) / (self.certainty + determined)
-        return np.repeat(v, self.blocks)
+        return np.repeat(v.clip(max=MAX_Y**2), self.blocks)  # no effect is larger than the largest outcome
 
 
 def fit(evidence: Evidence, blocks: Sequence[int], hyper: Hyperprior) -> tuple[Spread, Solution]:

@@ -21,6 +21,10 @@ def test_of_two_arms_the_width_of_their_difference_is_kept() -> None:
     assert own_variance(np.array([[3.0, 1.0], [1.0, 2.0]])).sum() == 3.0
 
 
+def test_widths_that_rounding_has_made_of_nothing_are_none() -> None:
+    assert (own_variance(np.array([[0.0, 1.0], [1.0, 0.0]])) >= 0.0).all()
+
+
 def test_before_anything_is_seen_arms_of_equal_penalty_are_equally_likely() -> None:
     pi = (
         HierarchicalThompson(BLOCKS)

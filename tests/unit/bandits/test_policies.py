@@ -1,6 +1,7 @@
 """What holds for every policy, whatever it believes."""
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from conduit.bandits.baselines import Fixed, Uniform
 from conduit.bandits.hierarchical import HierarchicalThompson
@@ -117,7 +119,8 @@ def test_the_same_observations_give_the_same_floats(make: Make) -> None:
 
 @learners
 def test_1e5_adversarial_observations_leave_finite_beliefs_that_can_still_learn(make: Make) -> None:
-    """Huge, tiny and equal values, repeated contexts, reversed times, retractions: never NaN, never below the floor."""
+    """Huge, tiny and equal values, repeated contexts, reversed times, more retracted than there was: never NaN, never
+    below the floor."""
     rng = np.random.default_rng(0)
     policy = make()
     values = np.array([0.0, 1.0, -1e300, 1e300, 1e-300, 0.5])[rng.integers(6, size=100_000)]
@@ -125,18 +128,44 @@ def test_1e5_adversarial_observations_leave_finite_beliefs_that_can_still_learn(
     which, arms, weights = (
         rng.integers(6, size=100_000),
         rng.integers(4, size=100_000),
-        rng.choice([1.0, 1.0, 1e-9, 1e9, -1.0], size=100_000),
+        rng.choice([1.0, 1.0, 1e-9, 1e9, -1.0, -1e9], size=100_000),
     )
     for i, (y, c, a, w) in enumerate(
         zip(values.tolist(), which.tolist(), arms.tolist(), weights.tolist(), strict=True)
     ):
         policy.learn(ARMS[a], contexts[c], y, weight=w, time_s=float(i % 977))
-        if i % 10_000 == 0:
+        if i % 1000 == 0:
             policy.refresh()
             answer = policy.distribution(X, MENU)
             assert np.isfinite([answer.probability, answer.mean, answer.width]).all()
+            assert answer.probability.sum() == pytest.approx(1.0)
             assert answer.probability.min() >= 0.01 / 4 * (1 - 1e-9)
     assert all(np.isfinite(packed).all() for packed in policy.state().values())
+
+
+WEIGHTS = st.sampled_from([(-1.0,), (1.0, -1.0), (1.0, 1.0, 1e-9, 1e9, -1.0, -1e9), (1e3, -1e3, 0.3, -0.3)])
+OUTCOMES = st.sampled_from([(0.0, 0.5, 1.0), (1e6,), (0.0, -1e300, 1e300)])
+
+
+@given(seeds, WEIGHTS, OUTCOMES, st.sampled_from([math.inf, 1000.0]), st.integers(-8, 9))
+def test_whatever_sums_are_left_beliefs_are_numbers(
+    seed: int, weights: tuple[float, ...], outcomes: tuple[float, ...], tau_s: float, magnitude: int
+) -> None:
+    """Also where they are not those of any data."""
+    rng = np.random.default_rng(seed)
+    policy = HierarchicalThompson(BLOCKS, tau_s=tau_s)
+    contexts = [X, -X, np.zeros(DIMENSION), np.full(DIMENSION, 10.0**magnitude), context(rng)]
+    for _ in range(200):
+        x, y = contexts[rng.integers(5)], float(rng.choice(outcomes))
+        policy.learn(
+            ARMS[rng.integers(4)], x, y, weight=float(rng.choice(weights)), time_s=float(rng.integers(9) - 4e8)
+        )
+    with np.errstate(all="raise", under="ignore"):
+        policy.refresh()
+        answer = policy.distribution(X, MENU)
+    assert np.isfinite([answer.probability, answer.mean, answer.width]).all()
+    assert answer.probability.sum() == pytest.approx(1.0)
+    assert answer.probability.min() >= policy.floor / 4 * (1 - 1e-9)
 
 
 def test_beliefs_can_be_read_and_taught_while_another_thread_refreshes_them() -> None:

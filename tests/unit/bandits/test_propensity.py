@@ -22,6 +22,14 @@ def test_probabilities_are_nonnegative_and_sum_to_one(arms: list[tuple[float, fl
     assert pi.sum() == pytest.approx(1.0)
 
 
+@given(st.lists(st.tuples(st.floats(-1e100, 1e100), st.floats(0.0, 1e100)), min_size=1, max_size=12))
+def test_probabilities_sum_to_one_at_any_scale(arms: list[tuple[float, float]]) -> None:
+    with np.errstate(all="raise", under="ignore"):
+        pi = best_probability(*np.array(arms).T)
+    assert (pi >= 0).all()
+    assert pi.sum() == pytest.approx(1.0)
+
+
 @given(gaussians, st.randoms(use_true_random=False))
 def test_permuting_the_arms_permutes_the_probabilities(arms: list[tuple[float, float]], random: object) -> None:
     u, s = np.array(arms).T

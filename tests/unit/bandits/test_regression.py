@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conduit.bandits.gaussian import Given, solve
+from conduit.bandits.gaussian import Given, Solution, explained, inverse, solve
 from conduit.bandits.regression import HierarchicalRegression
 from conduit.bandits.shrinkage import Hyperprior
 from conduit.bandits.statistics import time_constant
@@ -48,6 +48,36 @@ def test_the_posterior_is_that_of_one_joint_gaussian(seed: int) -> None:
     x = rng.normal(size=d)
     joint = solution.covariance(x, [0, 1, 2])
     np.testing.assert_allclose(joint, np.einsum("aibj,i,j->ab", covariance.reshape(k, d, k, d), x, x), atol=1e-8)
+
+
+@given(seeds, st.integers(1, 30))
+def test_what_data_say_is_left_as_it_is(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(3, n, 4)), rng.normal(size=(3, n))
+    b = np.einsum("kn,kni->ki", y, X)
+    np.testing.assert_array_equal(explained(np.einsum("kni,knj->kij", X, X), b, (y**2).sum(axis=1)), b)
+
+
+@given(seeds, st.floats(-10, 10))
+def test_what_no_data_could_say_explains_no_more_than_there_is(seed: int, wyy: float) -> None:
+    rng = np.random.default_rng(seed)
+    X, b = rng.normal(size=(3, 4, 4)), 100.0 * rng.normal(size=(3, 4))
+    A = np.einsum("kni,knj->kij", X, X)
+    less = explained(A, b, np.full(3, wyy))
+    share = (less * np.linalg.solve(A, less[:, :, None])[:, :, 0]).sum(axis=1)
+    assert (share <= max(wyy, 0.0) * (1 + 1e-3) + 1e-4).all()
+    assert ((less * b).sum(axis=1) >= 0.0).all()
+    assert less.any() == (wyy > 0)
+
+
+def test_no_variance_is_below_nothing() -> None:
+    one = np.ones((1, 1))
+    assert Solution(-1e-6 * np.ones((1, 1, 1)), one, one, 0.0 * one, one, np.ones(1)).covariance(np.ones(1), [0]) == 0.0
+
+
+def test_where_rounding_has_won_an_inverse_is_at_most_that_of_the_identity() -> None:
+    N = inverse(np.array([np.diag([1e-9, 4.0]), np.diag([-1.0, 1.0]), np.zeros((2, 2))]))
+    np.testing.assert_array_equal(N, [np.diag([1.0, 0.25]), np.eye(2), np.eye(2)])
 
 
 @given(seeds, lengths, taus)
