@@ -1,13 +1,15 @@
 """Budget-paced LinUCB after ParetoBandit (Taberner-Miller 2026, arXiv 2604.00136): primal and dual step.
 
     primal   play the arm of largest  theta_a' x + alpha sqrt(x' A_a^-1 x) - (lambda_c + lambda_t) c~_a,   A_a forgets
-    dual     ema <- (1 - s) ema + s cost,   lambda_t <- clip(lambda_t + eta (ema / B - 1), 0, 5)
+    dual     ema <- (1 - s) ema + s cost,   lambda_t <- clip(lambda_t + eta (ema / B - 1), 0, bound)
 
 A newcomer is pulled a few times whatever its index: without that an alpha this small stays with whom it met first.
-alpha, eta, s and the bound are those of the authors' package, version 0.1.1, for a start without labelled prompts; how
-many pulls are forced is our choice. What differs, because Conduit's protocol says so:
+alpha, eta and s are those of the authors' package, version 0.1.1, for a start without labelled prompts; how many pulls
+are forced is our choice. What differs, because Conduit's protocol says so:
 - c~ is dollars over the dearest arm's instead of their logarithm: utility is linear in dollars for every policy here.
   lambda_c c~ is the cost weight of the preferences, and already in the menu's penalty.
+- The bound is 5 dearest / B instead of their 5, which on a logarithm tells cheap arms apart, but on dollars no longer
+  those far below the dearest. At ours, nobody a fifth of B dearer than the cheapest is worth it, be it all of quality.
 - What a call costs is forecast from calls, not read off a price list.
 - It forgets by the time of the decision (forward decay) and not by .997 a request, so that order does not matter; the
   default forgets nothing. The hard ceiling on prices is left out: requirements filter, policies do not.
@@ -81,4 +83,5 @@ class DualAscent:
         """What one request really cost."""
         self._ema_usd += self.smoothing * (cost_usd - self._ema_usd)
         step = self.eta * (self._ema_usd / self.budget_usd - 1.0)
-        self._lambda = min(max(self._lambda + step, 0.0), self.bound)
+        bound = self.bound * self._dearest_usd / self.budget_usd
+        self._lambda = min(max(self._lambda + step, 0.0), bound)

@@ -186,19 +186,31 @@ def test_paced_linucb_pulls_a_newcomer_a_few_times_whatever_it_costs() -> None:
     assert pi(policy, menu) == [1, 0, 0]
 
 
+def paced_costs(budget_usd: float, cost: np.ndarray) -> np.ndarray:
+    """(3000,) dollars of as many requests to three arms, the dearer the better."""
+    rng, pacer, spent = np.random.default_rng(0), DualAscent(budget_usd), []
+    for _ in range(3000):
+        quality = np.array([0.5, 0.7, 0.8]) + 0.1 * rng.normal(size=3)
+        pacer.observe(quality, cost)
+        spent.append(float(cost[(quality - pacer.price * cost).argmax()]))
+        pacer.spend(spent[-1])
+    return np.array(spent)
+
+
 @pytest.mark.parametrize("budget_usd", [5e-4, 2e-3, 6e-3])
 def test_dual_ascent_holds_the_mean_cost_near_the_budget(budget_usd: float) -> None:
-    """3000 requests to three arms, a hundredfold apart in price: within 5 %."""
-    rng, pacer, spent = np.random.default_rng(0), DualAscent(budget_usd), 0.0
-    for _ in range(3000):
-        quality, cost = np.array([0.5, 0.7, 0.8]) + 0.1 * rng.normal(size=3), np.array([1e-4, 1e-3, 1e-2])
-        pacer.observe(quality, cost)
-        chosen = float(cost[(quality - pacer.price * cost).argmax()])
-        pacer.spend(chosen)
-        spent += chosen
-    assert spent / 3000 == pytest.approx(budget_usd, rel=0.05)
+    """A hundredfold apart in price: within 5 %."""
+    costs = paced_costs(budget_usd, np.array([1e-4, 1e-3, 1e-2]))
+    assert costs.mean() == pytest.approx(budget_usd, rel=0.05)
     with pytest.raises(ValueError, match="positive"):
         DualAscent(0.0)
+
+
+@pytest.mark.parametrize("budget_usd", [2e-5, 3e-5, 5e-5])
+def test_dual_ascent_holds_a_budget_hundreds_of_times_below_the_dearest_arm(budget_usd: float) -> None:
+    """Once the first answers are made up for: the last half within 5 %."""
+    costs = paced_costs(budget_usd, np.array([1e-5, 1e-4, 1e-2]))
+    assert costs[len(costs) // 2 :].mean() == pytest.approx(budget_usd, rel=0.05)
 
 
 def test_paced_linucb_brings_its_own_pacer() -> None:
