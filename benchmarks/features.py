@@ -6,8 +6,9 @@
 Of each shuffle the first prompts (`--teach`) teach, each by the outcome of one model drawn evenly; on the last ones
 (`--judge`) the model with the best expected quality less price times expected cost is taken, at the price at which they
 cost what each of six budgets allows. Exploration and pacing are left out, so that what differs is the features, or how
-much was taught. `wordllama` takes part where it is installed (its 256 numbers cut to 64), MiniLM where FOLDER holds
-all-MiniLM-L6-v2 as model.safetensors and tokenizer.json (`safetensors` and `tokenizers` installed; 384 numbers,
+much was taught. Beside the hashed words that Conduit uses stand as many numbers of hashed n-grams: 3 to 5 characters,
+and one and two words. `wordllama` takes part where it is installed (its 256 numbers cut to 64), MiniLM where FOLDER
+holds all-MiniLM-L6-v2 as model.safetensors and tokenizer.json (`safetensors` and `tokenizers` installed; 384 numbers,
 projected to 64).
 """
 
@@ -15,6 +16,7 @@ import argparse
 import random
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,10 @@ from conduit.bandits.policy import Vector
 from conduit.bench.frontier import Frontier, frontier
 from conduit.bench.replay import FOR_PRICES, QUALITY_ONLY, Step, priced_models, shuffled
 from conduit.bench.tables import Row, read_table
-from conduit.core.features import TextFeatures
+from conduit.core.features import WORDS_ONLY, TextFeatures, clipped
 from conduit.core.query import Query
 from conduit.core.router import Router
+from conduit.core.signature import bits
 from conduit.core.system import CountingIds, StillClock
 from conduit.core.threads import one_thread
 
@@ -66,15 +69,18 @@ def candidates(minilm: Path | None) -> list[Mapped]:
         Mapped("hashed", (SIGNS,), lambda text: ours(text)[:SIGNS]),
         Mapped("hashed, lexical", (SIGNS, size), lambda text: ours(text)[:-1]),
     ]
-    dense: dict[str, Callable[[str], Vector]] = {}
+    others: dict[str, tuple[int, Callable[[str], Vector]]] = {
+        "char 3-5": (SIGNS, lambda text: hashed(character_grams(text))),
+        "words 1-2": (SIGNS, lambda text: hashed(word_grams(text))),
+    }
     word_llama = _word_llama()
     if word_llama is not None:
-        dense["WordLlama"] = word_llama
+        others["WordLlama"] = 64, word_llama
     if minilm is not None:
-        dense["MiniLM"] = MiniLM(minilm)
-    for name, embed in dense.items():
-        found.append(Mapped(name, (64,), embed))
-        found.append(Mapped(f"{name}, lexical", (64, size), _beside(embed, ours)))
+        others["MiniLM"] = 64, MiniLM(minilm)
+    for name, (numbers, embed) in others.items():
+        found.append(Mapped(name, (numbers,), embed))
+        found.append(Mapped(f"{name}, lexical", (numbers, size), _beside(embed, ours)))
     return found
 
 
@@ -90,6 +96,35 @@ def _word_llama() -> Callable[[str], Vector] | None:
     beside = Path(wordllama.__file__).parent
     model = wordllama.WordLlama.load(dim=256, trunc_dim=64, disable_download=True, cache_dir=beside)
     return lambda text: np.asarray(model.embed([text], norm=True)[0], float)
+
+
+# ------------------------------------------------------------------ n-grams
+
+
+def words_of(text: str) -> list[bytes]:
+    """Those that `TextFeatures` hashes."""
+    return clipped(text).encode("utf-8", "replace").translate(WORDS_ONLY).split()
+
+
+def character_grams(text: str) -> list[bytes]:
+    """Of 3 to 5 bytes, across words too."""
+    line = b" %b " % b" ".join(words_of(text))
+    return [line[at : at + n] for n in (3, 4, 5) for at in range(len(line) - n + 1)]
+
+
+def word_grams(text: str) -> list[bytes]:
+    """The words and their neighbouring pairs."""
+    words = words_of(text)
+    return words + [b"%b %b" % pair for pair in pairwise(words)]
+
+
+def hashed(grams: Sequence[bytes]) -> Vector:
+    """(SIGNS,) as `signature` makes them, but of all: its first MOST_WORDS n-grams would be no whole text."""
+    if not grams:
+        return np.zeros(SIGNS)
+    rarity = np.array([min(len(gram), 8) for gram in grams], dtype=np.float32)
+    z = (2.0 * (rarity @ bits(grams)) - rarity.sum()).astype(np.float64)
+    return np.asarray(z / max(float(np.sqrt(z @ z)), 1e-9))
 
 
 # ------------------------------------------------------------------ one run
