@@ -1,12 +1,14 @@
 """`conduit bench`: a progress bar, a table for each routing table, results.json and a picture."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
@@ -122,16 +124,39 @@ def _write(out: Path, files: dict[str, bytes]) -> None:
 
 
 def standings_table(stood: Sequence[Standing]) -> Table:
-    """Whole in 80 columns, but for the longest names."""
+    """Whole in 80 columns: the longest names go on in a second line."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("policy", overflow="ellipsis")  # the one that may be wrapped is the one that is cut
+    table.add_column("policy", overflow="fold")  # the one that may be wrapped is the one that gives way
     for heading in ("capture", "2nd\nhalf", "over-\nshoot", "\nworst", "first less this"):
         table.add_column(heading, justify="right", no_wrap=True)
     for s in stood:
         error = "" if s.capture_error is None else f" ±{_bare(f'{s.capture_error:.3f}')}"
         shoots = (f"{s.overshoot:.3f}", f"{s.worst_overshoot:.3f}")
-        table.add_row(s.policy, _signed(s.capture) + error, _signed(s.second_half), *shoots, _difference(s))
+        table.add_row(Name(s.policy), _signed(s.capture) + error, _signed(s.second_half), *shoots, _difference(s))
     return table
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Broken after an underscore where the column is too narrow, for names have no spaces; what follows is indented."""
+
+    text: str
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(max(map(len, self.lines(0))), len(self.text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text("\n".join(self.lines(options.max_width)))
+
+    def lines(self, width: int) -> list[str]:
+        """As many parts to a line as it holds, and one at least."""
+        lines = [""]
+        for part in re.split("(?<=_)", self.text):
+            if not lines[-1] or len(lines[-1]) + len(part) <= width:
+                lines[-1] += part
+            else:
+                lines.append(f" {part}")
+        return lines
 
 
 def _difference(standing: Standing) -> str:
