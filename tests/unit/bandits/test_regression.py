@@ -61,7 +61,7 @@ def test_what_data_say_is_left_as_it_is(seed: int, n: int) -> None:
 @given(seeds, st.floats(-10, 10))
 def test_what_no_data_could_say_explains_no_more_than_there_is(seed: int, wyy: float) -> None:
     rng = np.random.default_rng(seed)
-    X, b = rng.normal(size=(3, 4, 4)), 100.0 * rng.normal(size=(3, 4))
+    X, b = rng.normal(size=(3, 12, 4)), 100.0 * rng.normal(size=(3, 4))  # far from singular
     A = np.einsum("kni,knj->kij", X, X)
     less = explained(A, b, np.full(3, wyy))
     share = (less * np.linalg.solve(A, less[:, :, None])[:, :, 0]).sum(axis=1)
