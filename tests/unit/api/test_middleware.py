@@ -8,12 +8,13 @@ from typing import Any
 import orjson
 import pytest
 import structlog
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.boundary import ErrorBoundary
 from conduit.api.envelope import RequestTooLarge
 from conduit.api.headers import SecurityHeaders
-from conduit.api.middleware import RequestContext
+from conduit.api.middleware import RequestContext, setup_middleware
 from conduit.api.sizelimit import SizeLimit
 from conduit.core.system import SystemClock
 from conduit.testing import CountingIds, StillClock
@@ -301,6 +302,18 @@ async def test_an_error_after_the_answer_began_is_logged_and_raised() -> None:
         await call(around(raising(ValueError("secret"), after_start=True)))
     assert [line["event"] for line in logs] == ["broke off", "request"]
     assert "secret" not in str(logs)
+
+
+async def test_an_application_alone_gets_the_stack_as_it_is_by_default() -> None:
+    """Where nobody says by which settings, clock and names. What limits and keys are is for the assembly to say."""
+    app = Starlette()
+    setup_middleware(app)
+    names = [layer.cls.__name__ for layer in app.user_middleware]  # type: ignore[attr-defined]
+    assert (names[0], names[-1]) == ("RequestContext", "RateLimit")
+    sent = await call(app, path="/health/nothing", method="GET")
+    assert sent.status == 404
+    assert sent.headers[b"x-request-id"].startswith(b"req_")
+    assert sent.headers[b"x-content-type-options"] == b"nosniff"
 
 
 # ------------------------------------------------------------------ security headers
