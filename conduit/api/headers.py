@@ -74,7 +74,7 @@ def cors(origins: tuple[str, ...]) -> Mapping[str, Any]:
     return {
         "allow_origins": origins,
         "allow_methods": ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"),
-        "allow_headers": "*",  # OpenAI's own client sends a dozen of its own; without cookies none is worth forging
+        "allow_headers": ("*",),  # OpenAI's own client sends a dozen of its own; without cookies none is worth forging
         "expose_headers": (
             "idempotent-replayed",
             "retry-after",

@@ -32,7 +32,8 @@ def is_health(scope: Scope) -> bool:
 
 
 def is_probe(scope: Scope) -> bool:
-    return is_health(scope) or routed_path(scope) in PROBES
+    path = routed_path(scope)
+    return path.startswith(HEALTH) or path in PROBES
 
 
 def is_preflight(scope: Scope) -> bool:

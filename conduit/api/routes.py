@@ -206,22 +206,18 @@ def _limit(text: str) -> int:
 
 
 async def live(request: Request) -> Response:
-    return _healthy(request)
+    return _health(request)
 
 
 async def ready(request: Request) -> Response:
     """Can this process serve now?"""
     checks = await _conduit(request).readiness.checks()
-    if is_ready(checks):
-        return _healthy(request, checks=checks)
-    now_s = _conduit(request).clock.now_s()
-    body = {"status": "unhealthy", "timestamp": now_s, "checks": checks}
-    return json_response(body, status=503, headers={"retry-after": "1"})
+    return _health(request, healthy=is_ready(checks), checks=checks)
 
 
 async def startup(request: Request) -> Response:
     """Has it read its beliefs? It answers nothing at all before."""
-    return _healthy(request)
+    return _health(request)
 
 
 async def metrics(request: Request) -> Response:
@@ -233,8 +229,10 @@ async def metrics(request: Request) -> Response:
     return Response(await telemetry.exposition(), media_type=CONTENT_TYPE)
 
 
-def _healthy(request: Request, **more: object) -> Response:
-    return json_response({"status": "healthy", "timestamp": _conduit(request).clock.now_s(), **more})
+def _health(request: Request, *, healthy: bool = True, **more: object) -> Response:
+    now_s = _conduit(request).clock.now_s()
+    body = {"status": "healthy" if healthy else "unhealthy", "timestamp": now_s, **more}
+    return json_response(body) if healthy else json_response(body, status=503, headers={"retry-after": "1"})
 
 
 ROUTES = [

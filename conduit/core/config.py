@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 
 from conduit.core.config_tables import STRICT, Dollars, KeyTable, ModelTable, ProviderTable, known_preset
 from conduit.core.errors import ConfigurationError
+from conduit.core.headers import parsed_headers
 from conduit.core.networks import parsed_networks
 from conduit.core.prompts import PromptText
 from conduit.core.query import PRESETS
@@ -313,10 +314,7 @@ class Settings(BaseModel):
     @field_validator("otel_exporter_otlp_headers")
     @classmethod
     def _are_pairs(cls, headers: SecretStr) -> SecretStr:
-        if any(
-            not pair.partition("=")[0].strip() or "=" not in pair for pair in parsed_list(headers.get_secret_value())
-        ):
-            raise ValueError("must be name=value, separated by commas")
+        parsed_headers(headers.get_secret_value())
         return headers
 
     @model_validator(mode="after")

@@ -45,16 +45,12 @@ class Preferences:
         InvalidRequest."""
         if "=" not in said:
             return cls.preset(said)
-        weights = {"quality": 1.0, "cost": 0.0, "latency": 0.0}
-        for pair in said.split(","):
-            name, _, number = (part.strip() for part in pair.partition("="))
-            try:
-                weights[name if name in weights else ""] = float(number)
-            except ValueError:
-                weights[""] = 0.0
-        if "" in weights:
-            raise InvalidRequest(f"preferences: write {said!r} as quality=1,cost=2,latency=0.1", param="preferences")
-        return cls(**weights)
+        try:
+            weights = {name.strip(): float(number) for name, number in (pair.split("=") for pair in said.split(","))}
+            return cls(**{"quality": 1.0, "cost": 0.0, "latency": 0.0, **weights})
+        except (ValueError, TypeError):  # what is no number, and what is no weight
+            told = f"preferences: write {said!r} as quality=1,cost=2,latency=0.1"
+            raise InvalidRequest(told, param="preferences") from None
 
 
 PRESETS: Mapping[str, Preferences] = {

@@ -6,11 +6,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar
 
-from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded
 from conduit.core.protocols import Clock, Listener
 from conduit.observability import otlp
@@ -44,18 +42,6 @@ class Destination:
 
     def url(self, signal: str) -> str:
         return f"{self.endpoint.rstrip('/')}/v1/{signal}"
-
-
-def parsed_headers(said: str) -> dict[str, str]:
-    """`k=v,k2=v2`, percent-encoded, as OpenTelemetry writes them. Raises ConfigurationError, without the values: they
-    are secrets."""
-    found = {}
-    for pair in filter(None, (part.strip() for part in said.split(","))):
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            raise ConfigurationError("OTEL_EXPORTER_OTLP_HEADERS: must be name=value, separated by commas")
-        found[unquote(name.strip()).lower()] = unquote(value.strip())
-    return found
 
 
 class Exporter:

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded, Event
+from conduit.core.headers import parsed_headers
 from conduit.core.protocols import Clock, Ids, Listener
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.observability import notes
@@ -124,8 +125,12 @@ class Telemetry:
             self._ears[kind] = (*self._ears.get(kind, ()), listener)
 
     def _exporting(self, export: Export, samples: Samples) -> "Exporter":
-        from conduit.observability.exporter import Destination, Exporter, parsed_headers
+        from conduit.observability.exporter import Destination, Exporter
 
+        try:
+            headers = parsed_headers(export.headers)
+        except ValueError as error:
+            raise ConfigurationError(f"OTEL_EXPORTER_OTLP_HEADERS: {error}") from None
         resource: dict[str, str | int] = {
             "service.name": export.service,
             "service.version": _version(),
@@ -137,7 +142,7 @@ class Telemetry:
             "telemetry.sdk.version": _version(),
         }
         return Exporter(
-            Destination(export.endpoint, parsed_headers(export.headers)),
+            Destination(export.endpoint, headers),
             resource,
             samples=samples,
             numbers_every_s=export.metrics_every_s if export.metrics else None,

@@ -72,13 +72,13 @@ class Line(asyncio.Protocol):
             self._end(error)
 
     async def answers(self, questions: Sequence[Words]) -> list[Any]:
-        """The same, awaited. Raises OSError."""
+        """The same, awaited. Raises what ended the line."""
         told: asyncio.Future[list[Any] | Exception] = asyncio.get_running_loop().create_future()
         packed = [pack_command(words) for words in questions]
         self.ask(packed, lambda answers: None if told.done() else told.set_result(answers))
         answers = await told
         if isinstance(answers, Exception):
-            raise OSError(type(answers).__name__)
+            raise answers
         return answers
 
     def drop(self) -> None:
@@ -159,7 +159,7 @@ class Address:
         return cls(host, port, path if local else "", tls, tuple(_greeting(parts, database)))
 
     async def reach(self) -> Line:
-        """Raises OSError; its subclass Turned where the server does not like the greeting."""
+        """Raises OSError and HiredisError; of the former Turned where the server does not like the greeting."""
         loop, line = asyncio.get_running_loop(), Line()
         if self.path:
             await loop.create_unix_connection(lambda: line, self.path)

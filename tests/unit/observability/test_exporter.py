@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from conduit.core.errors import ConfigurationError
 from conduit.observability import exporter
-from conduit.observability.exporter import Destination, Exporter, parsed_headers
+from conduit.observability.exporter import Destination, Exporter
 from conduit.observability.metrics import DROPPED
 from conduit.observability.samples import Samples
 from conduit.testing import StillClock
@@ -110,12 +109,3 @@ async def test_what_is_being_sent_when_the_gateway_stops_is_sent(monkeypatch: py
         await found.stop()
         assert len(collector.spans) == 3
     assert (DROPPED, ("traces",)) not in dict(samples.read())
-
-
-def test_headers_are_read_as_opentelemetry_writes_them() -> None:
-    """And a mistake is told without the secret."""
-    assert parsed_headers("") == {}
-    assert parsed_headers("a=b, X-Key = c%20d=e,") == {"a": "b", "x-key": "c d=e"}
-    with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_HEADERS") as raised:
-        parsed_headers("hunter2")
-    assert "hunter2" not in str(raised.value)
