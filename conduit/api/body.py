@@ -2,6 +2,7 @@
 
 import re
 from typing import Any, Literal, TypeVar
+from uuid import NAMESPACE_OID, uuid5
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -21,7 +22,8 @@ MOST_DEPTH = 200
 """Arrays and objects within each other, the body's own included: whatever reads or writes them later can."""
 SESSION = "x-conduit-session"
 MOST_OF_A_NAME = 200
-SENT_ON = ("traceparent", "tracestate", "x-request-id")
+SENT_ON = ("traceparent", "tracestate")
+A_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def session_of(request: Request) -> str | None:
@@ -125,9 +127,14 @@ def model_of(data: dict[str, Any]) -> str:
 
 
 def sent_on(request: Request) -> dict[str, str]:
-    """What the provider is told of the caller's trace."""
+    """What the provider is told of the caller's trace. Some servers take no request id that is not a UUID, so that it
+    is one: the caller's own, or one that follows from the request's id."""
     found = {name: request.headers[name] for name in SENT_ON if name in request.headers}
-    return {**found, "x-request-id": request.scope["conduit.request_id"]}
+    return {**found, "x-request-id": _as_uuid(request.scope["conduit.request_id"])}
+
+
+def _as_uuid(request_id: str) -> str:
+    return request_id if A_UUID.fullmatch(request_id) else str(uuid5(NAMESPACE_OID, request_id))
 
 
 def _field(data: dict[str, Any], name: str, kind: type[Any]) -> Any:

@@ -75,6 +75,10 @@ class LimitReached(ConduitError):
         self.problem = problem
 
 
+IN_VAIN = {"x-should-retry": "false"}
+"""For OpenAI's clients: do not send it again by yourself."""
+LONGEST_RETRY_S = 60
+MOST_WORDS = 500
 CLOSE = {"connection": "close"}
 """The rest of the body was not read, and would be taken for the next request."""
 INTERNAL_ERROR = Problem(500, "internal_error", "something went wrong on our side; the request id finds it in the log")
@@ -97,10 +101,7 @@ def problem_of(error: Exception) -> Problem:
         case NoEligibleModel() | BudgetExceeded():
             problem = _nobody_left(error)
         case AllModelsFailed():
-            status, code = (504, "upstream_timeout") if error.timed_out else (502, "upstream_error")
-            headers = {"x-conduit-decision": error.decision_id} if error.decision_id else {}
-            attempts = {"attempts": [asdict(a) for a in error.attempts]}
-            problem = Problem(status, code, str(error), more=attempts, headers=headers)
+            problem = _all_failed(error)
         case Unauthenticated() | PermissionDenied() | KeysUnavailable() | WindowUnavailable():
             problem = _at_the_door(error)
         case LedgerError():
@@ -124,7 +125,36 @@ def _nobody_left(error: NoEligibleModel | BudgetExceeded) -> Problem:
         return Problem(422, "no_eligible_model", str(error), more={"removed": error.removed})
     seconds = max(1, ceil(error.retry_after_s))
     more = {"retry_after": seconds, "limit": error.limit_usd, "account": error.account, "period": error.period}
-    return Problem(429, "budget_exceeded", str(error), more=more, headers={"retry-after": str(seconds)})
+    return Problem(429, "budget_exceeded", str(error), more=more, headers=_wait(seconds))
+
+
+def _all_failed(error: AllModelsFailed) -> Problem:
+    """Clients ask again by themselves what got 429, 502 or 504; they are told where that is in vain."""
+    more: dict[str, Any] = {"attempts": [asdict(a) for a in error.attempts]}
+    headers = {"x-conduit-decision": error.decision_id} if error.decision_id else {}
+    if error.rate_limited:
+        seconds = max(1, ceil(error.retry_after_s or 0.0))
+        message, more["retry_after"] = f"{error}{_words_of(error)}", seconds
+        return Problem(429, "rate_limit_exceeded", message, more=more, headers=headers | _wait(seconds))
+    status, code = (504, "upstream_timeout") if error.timed_out else (502, "upstream_error")
+    return Problem(status, code, str(error), more=more, headers=headers | (IN_VAIN if error.final else {}))
+
+
+def _words_of(error: AllModelsFailed) -> str:
+    """The first that a provider said of its limit: meant for the caller, and kept nowhere."""
+    for each in error.errors:
+        try:
+            message = orjson.loads(each.body)["error"]["message"]
+        except (orjson.JSONDecodeError, LookupError, TypeError):
+            continue
+        if isinstance(message, str):
+            return f"; the provider says: {message[:MOST_WORDS]}"
+    return ""
+
+
+def _wait(seconds: int) -> dict[str, str]:
+    """Clients read a long wait in different ways: one sleeps through the day, another asks again at once."""
+    return {"retry-after": str(seconds)} | (IN_VAIN if seconds > LONGEST_RETRY_S else {})
 
 
 def _of_a_name(error: NotFound | IdempotencyConflict | StillRunning) -> Problem:
@@ -133,7 +163,7 @@ def _of_a_name(error: NotFound | IdempotencyConflict | StillRunning) -> Problem:
         return Problem(404, "not_found", str(error), error.param)
     if isinstance(error, StillRunning):
         return Problem(409, "idempotency_in_progress", str(error), headers={"retry-after": "1"})
-    return Problem(409, "idempotency_conflict", str(error), "Idempotency-Key", headers={"x-should-retry": "false"})
+    return Problem(409, "idempotency_conflict", str(error), "Idempotency-Key", headers=IN_VAIN)
 
 
 def _at_the_door(error: Unauthenticated | PermissionDenied | KeysUnavailable | WindowUnavailable) -> Problem:

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from conduit.api.body import session_of
+from conduit.api.presence import PROMISED
 from conduit.api.scopes import Endpoint, caller_id
 from conduit.assemble.conduit import Conduit
 from conduit.core.once import HEADER, Claim, StoredAnswer, checked_name, digest_of
@@ -49,6 +50,7 @@ def once(endpoint: Endpoint) -> Endpoint:
 
 
 async def _first(endpoint: Endpoint, request: Request, promises: Once, claim: Claim) -> Response:
+    request.scope[PROMISED] = True
     try:
         response = await endpoint(request)
         if isinstance(response, AnswerStream):

@@ -12,6 +12,7 @@ from conduit.api.envelope import json_response
 from conduit.api.key_routes import KEY_ROUTES
 from conduit.api.once import AnswerStream, once
 from conduit.api.openapi import openapi
+from conduit.api.presence import PROMISED, while_present
 from conduit.api.ratelimit import set_aside
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
 from conduit.api.scopes import caller_id, caller_name, needs, owner
@@ -68,13 +69,14 @@ async def chat(request: Request) -> Response:
     await set_aside(request.scope, ask)
     if stream:
         return await _streamed(request, ask)
-    done = await conduit.gateway.complete(ask)
+    done = await while_present(request, conduit.gateway.complete(ask))
     headers = outcome_headers(done.decision, done.outcome, kept=done.kept, look=done.look)
     return Response(done.answer.body, headers=headers, media_type="application/json")
 
 
 async def _streamed(request: Request, ask: Ask) -> Response:
-    begun = await _conduit(request).gateway.stream(ask)
+    request.scope[PROMISED] = False  # half a stream is kept for nobody
+    begun = await while_present(request, _conduit(request).gateway.stream(ask))
     headers = decision_headers(begun.decision, model=begun.model) | cache_headers(begun.look)
     headers["cache-control"] = "no-cache"
     if begun.spooled:
@@ -94,7 +96,7 @@ async def embeddings(request: Request) -> Response:
     )
     ask = Ask(query, data, model_of(data), sent_on(request), size, answers=False)
     await set_aside(request.scope, ask)
-    done = await _conduit(request).embeddings.embed(ask)
+    done = await while_present(request, _conduit(request).embeddings.embed(ask))
     headers = outcome_headers(done.decision, done.outcome, kept=done.kept)
     return Response(done.answer.body, headers=headers, media_type="application/json")
 
@@ -110,7 +112,7 @@ async def complete(request: Request) -> Response:
     cache = cache_of(request) if wanted.cache else "off"
     ask = Ask(_query(wanted, request, needs), body, headers=sent_on(request), cache=cache)
     await set_aside(request.scope, ask)
-    done = await conduit.gateway.complete(ask)
+    done = await while_present(request, conduit.gateway.complete(ask))
     view = complete_view(
         done.decision, done.outcome, content=text_of(done.answer.data), query_id=request.scope["conduit.request_id"]
     )

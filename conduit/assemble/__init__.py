@@ -23,6 +23,7 @@ from conduit.assemble.parts import (
     make_shared,
     spool_terms,
     telling,
+    upstream_timeouts,
 )
 from conduit.assemble.stores import Stores, in_database, in_memory
 from conduit.core.config import Settings, make_settings
@@ -32,9 +33,9 @@ from conduit.core.protocols import Clock, Listener
 from conduit.core.query import Preferences
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.declare import declared
+from conduit.gateway.breaker import Breaker
 from conduit.gateway.cashier import make_cashier
 from conduit.gateway.complete import Beside, Gateway
-from conduit.gateway.fallback import Breaker
 from conduit.gateway.hashing import Hashing
 from conduit.gateway.keyring import Keyring
 from conduit.gateway.locksmith import Locksmith
@@ -150,6 +151,7 @@ async def _assemble(
         declared(settings, environ),
         sandbox=settings.sandbox,
         sandbox_time_scale=settings.sandbox_time_scale,
+        keep_alive_s=settings.upstream_keep_alive_s,
         now_s=clock.now_s,
     )
     for name, why in fleet.silent.items():
@@ -189,7 +191,8 @@ def put_together(
         breaker=breaker,
         clock=clock,
         listener=telling(listener, *([retries] if retries else [])),
-        timeout_s=settings.upstream_timeout_s,
+        timeouts=upstream_timeouts(settings),
+        deadline_s=settings.upstream_deadline_s,
         attempts=settings.upstream_attempts,
         beside=Beside(judge, cashier, make_sessions(settings, ledger, clock=clock, listener=listener), cache),
     )

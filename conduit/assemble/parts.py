@@ -16,16 +16,16 @@ from conduit.core.events import Event
 from conduit.core.features import TextFeatures
 from conduit.core.features_cache import CachedFeatures
 from conduit.core.prompts import Prompts
-from conduit.core.protocols import Clock, Features, Ids, Listener, Window
+from conduit.core.protocols import Clock, Features, Ids, Listener, Timeouts, Window
 from conduit.core.router import Router
 from conduit.core.storage import Answers, Cache, Ledger, Purse, SnapshotStore
 from conduit.gateway.books import Books
+from conduit.gateway.breaker import Breaker
 from conduit.gateway.cache import AnswerCache
 from conduit.gateway.cashier import Cashier
 from conduit.gateway.cashier import Terms as DollarTerms
 from conduit.gateway.embed import Embeddings
 from conduit.gateway.examiner import Examiner
-from conduit.gateway.fallback import Breaker
 from conduit.gateway.follow import Follower
 from conduit.gateway.judge import Judge, Terms, own_answers
 from conduit.gateway.keyring import Terms as DoorTerms
@@ -132,7 +132,7 @@ def make_embeddings(
         clock=clock,
         ids=ids,
         listener=listener,
-        timeout_s=settings.upstream_timeout_s,
+        timeouts=upstream_timeouts(settings),
     )
 
 
@@ -186,6 +186,15 @@ def make_books(
         every_s=settings.stats_interval_s,
         clock=clock,
         listener=listener,
+    )
+
+
+def upstream_timeouts(settings: Settings) -> Timeouts:
+    return Timeouts(
+        total_s=settings.upstream_timeout_s,
+        connect_s=settings.upstream_connect_s,
+        first_content_s=settings.upstream_first_content_s,
+        idle_s=settings.upstream_idle_s,
     )
 
 
@@ -270,7 +279,7 @@ def make_judge(
         raise ConfigurationError(f"JUDGE_MODEL: no model is called {named!r}; see GET /v1/models")
     model = catalogue[named]
     return Judge(
-        Examiner(model, fleet.providers[model.provider], breaker=breaker, timeout_s=settings.upstream_timeout_s),
+        Examiner(model, fleet.providers[model.provider], breaker=breaker, timeouts=upstream_timeouts(settings)),
         Terms(settings.judge_share, settings.judge_budget_usd_per_day),
         excluded=own_answers(model, catalogue),
         purse=purse,

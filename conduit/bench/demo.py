@@ -9,7 +9,7 @@ from conduit.assemble.conduit import Conduit
 from conduit.bench.prompts import prompts
 from conduit.core.query import Query
 from conduit.core.savings import Savings, savings
-from conduit.gateway.complete import Completion
+from conduit.gateway.answers import Completion
 from conduit.gateway.exchange import Ask
 
 WINDOW = 200

@@ -143,7 +143,23 @@ class Settings(BaseModel):
     )
     stats_interval_s: float = Field(60.0, ge=0, le=86400, description="Seconds for which /v1/stats keeps savings.")
     upstream_timeout_s: float = Field(
-        60.0, gt=0, le=3600, description="Seconds to a model's first byte, and between any two."
+        600.0, gt=0, le=86400, description="Seconds that one call of a model may take in all, streams too."
+    )
+    upstream_connect_s: float = Field(10.0, gt=0, le=600, description="Seconds to connect to a provider.")
+    upstream_first_content_s: float = Field(
+        120.0, gt=0, le=86400, description="Seconds to the first content of a stream; comments and roles are none."
+    )
+    upstream_idle_s: float = Field(
+        60.0, gt=0, le=86400, description="Seconds between two pieces of a stream that has begun."
+    )
+    upstream_deadline_s: float = Field(
+        600.0,
+        gt=0,
+        le=86400,
+        description="Seconds of a request after which no other model is asked in place of one that timed out.",
+    )
+    upstream_keep_alive_s: float = Field(
+        4.0, ge=0, le=3600, description="Seconds that a connection to a provider is kept unused; 0 keeps none."
     )
     upstream_attempts: int = Field(3, ge=1, le=20, description="How many models are asked before a request fails.")
     judge_model: str | None = Field(None, description="The model that scores answers in the background; empty is none.")

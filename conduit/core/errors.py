@@ -116,34 +116,67 @@ class UpstreamError(ConduitError):
     quality 0, or the operator's (a wrong key, a used-up quota), which says nothing of the model.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, counts: bool = True) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        counts: bool = True,
+        body: bytes = b"",
+        retry_after_s: float | None = None,
+        server: bool = False,
+    ) -> None:
+        """`body` is the provider's own answer, for the caller alone; `server`: the server itself is away, whatever
+        it is asked for, and the failure is not owed to this request."""
         super().__init__(message)
-        self.status = status
-        self.counts = counts
+        self.status, self.counts, self.server = status, counts, server
+        self.body, self.retry_after_s = body, retry_after_s
 
 
 class UpstreamRejected(UpstreamError):
     """The provider refused the request as malformed. `body` is its own answer."""
 
     def __init__(self, message: str, *, status: int, body: bytes) -> None:
-        super().__init__(message, status=status, counts=False)
-        self.body = body
+        super().__init__(message, status=status, counts=False, body=body)
 
 
 class UpstreamTimeout(UpstreamError):
     """The provider did not answer in time."""
 
 
-class AllModelsFailed(ConduitError):
-    """Every model that was asked failed."""
+TOO_MANY_REQUESTS = 429
+OPERATORS = frozenset({401, 402, 403, 404, 405, 410})
+"""Statuses that the operator must mend: a wrong key, an empty account, a wrong address."""
 
-    def __init__(self, attempts: "Sequence[Attempt]", *, timed_out: bool) -> None:
+
+class AllModelsFailed(ConduitError):
+    """Every model that was asked failed; `errors` are what each raised, in the order of `attempts`."""
+
+    def __init__(self, attempts: "Sequence[Attempt]", errors: Sequence[UpstreamError]) -> None:
         asked = ", ".join(f"{a.model} ({a.error})" for a in attempts)
         super().__init__(f"every model that was asked failed: {asked}")
-        self.attempts = tuple(attempts)
-        self.timed_out = timed_out
+        self.attempts, self.errors = tuple(attempts), tuple(errors)
         self.decision_id: str | None = None
         """Filled in by who knows it, so that the caller can look it up."""
+
+    @property
+    def timed_out(self) -> bool:
+        return bool(self.errors) and all(isinstance(error, UpstreamTimeout) for error in self.errors)
+
+    @property
+    def rate_limited(self) -> bool:
+        return bool(self.errors) and all(error.status == TOO_MANY_REQUESTS for error in self.errors)
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The shortest wait that a provider asked for."""
+        return min((e.retry_after_s for e in self.errors if e.retry_after_s is not None), default=None)
+
+    @property
+    def final(self) -> bool:
+        """Whether the same request, sent again at once, would be in vain."""
+        lasting = any(isinstance(error, UpstreamTimeout) or error.status in OPERATORS for error in self.errors)
+        return lasting or len(self.errors) > 1
 
 
 class LedgerError(ConduitError):

@@ -61,13 +61,25 @@ class Features(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that one call of a model may take. No part is allowed more than the whole."""
+
+    total_s: float = 600.0
+    """From the call to the end of the answer."""
+    connect_s: float = 10.0
+    first_content_s: float = 120.0
+    """To the first event of a stream that has content: comments and roles are none."""
+    idle_s: float = 60.0
+    """Between two pieces of a stream, of whatever kind."""
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """What is sent to a provider: the caller's own body, whose unknown fields stay untouched."""
 
     model: Model
     body: Mapping[str, object]
-    timeout_s: float
-    """To the first byte, and then between any two."""
+    timeouts: Timeouts
     headers: Mapping[str, str]
     """Trace context and request id, to be sent on."""
 

@@ -19,53 +19,28 @@ from conduit.core.errors import (
     UpstreamError,
     UpstreamRejected,
 )
-from conduit.core.events import Decided, Settled
-from conduit.core.protocols import Answer, Call, Clock, Frame, Listener, Provider
+from conduit.core.events import Decided, Degraded, Settled
+from conduit.core.protocols import Answer, Call, Clock, Frame, Listener, Provider, Timeouts
 from conduit.core.router import NOBODY, Router
 from conduit.core.storage import Ledger, Place, Standby
+from conduit.gateway.answers import Completion, Stream, error_frame
+from conduit.gateway.breaker import Breaker
 from conduit.gateway.cache import NO_LOOK, AnswerCache, Look, Recording
 from conduit.gateway.cashier import Cashier
+from conduit.gateway.content import up_to_content
 from conduit.gateway.exchange import Ask, Exchange
-from conduit.gateway.fallback import Breaker, first_answer
+from conduit.gateway.fallback import first_answer
 from conduit.gateway.hearing import Hearing
 from conduit.gateway.judge import Judge
 from conduit.gateway.lessons import lessons_of_outcome
 from conduit.gateway.meter import Meter
+from conduit.gateway.rejections import Rejections
 from conduit.gateway.sessions import Sessions
 from conduit.gateway.steps import Step
 from conduit.gateway.written import SPOOLED, kept, looked_at, paid
 
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A whole answer and how it came about."""
-
-    answer: Answer
-    decision: Decision
-    outcome: Outcome
-    kept: Place | None
-    """Where the decision and its outcome are; None when they could not be kept: the answer is given all the same, and
-    says so."""
-    look: Look = NO_LOOK
-    """Into the cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """An answer that has begun. `frames` is to be read to its end, or closed."""
-
-    frames: AsyncIterator[bytes]
-    decision: Decision
-    model: str
-    attempts: int
-    whole: Callable[[], bool]
-    """Whether it has come to its proper end."""
-    look: Look = NO_LOOK
-    spooled: bool = False
-    """Whether it is known by now that the decision waits in the spool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +54,12 @@ class Beside:
 
 
 ALONE = Beside()
+TIMEOUTS = Timeouts()
 
 
 class Gateway:
-    """Answers requests. `attempts` is how many models are asked before one fails; `timeout_s` is Call.timeout_s."""
+    """Answers requests. `attempts` is how many models are asked before one fails; after a time-out another is asked
+    only if it may answer within `deadline_s` of the request."""
 
     def __init__(
         self,
@@ -93,13 +70,15 @@ class Gateway:
         breaker: Breaker,
         clock: Clock,
         listener: Listener,
-        timeout_s: float = 60.0,
+        timeouts: Timeouts = TIMEOUTS,
+        deadline_s: float = TIMEOUTS.total_s,
         attempts: int = 3,
         beside: Beside = ALONE,
     ) -> None:
         self._router, self._ledger, self._providers = router, ledger, providers
         self._breaker, self._clock, self._listener = breaker, clock, listener
-        self._timeout_s, self._attempts = timeout_s, attempts
+        self._timeouts, self._deadline_s, self._attempts = timeouts, deadline_s, attempts
+        self._rejections = Rejections(clock, self._rejects)
         self._judge, self._cashier, self._sessions = beside.judge, beside.cashier, beside.sessions
         self._cache = beside.cache
         self._routing, self._choosing = Step(listener, "route"), Step(listener, "choose")
@@ -122,7 +101,7 @@ class Gateway:
             return await provider.complete(call)
 
         answer = await self._first(exchange, ask, whole)
-        self._breaker.answered(exchange.model)
+        self._breaker.answered(exchange.model, ask.scope)
         exchange.meter.read(answer.data)
         outcome = self._settle(exchange, Status.ANSWERED)
         place, hearing = await self._kept(exchange), self._hear(exchange, ask)
@@ -133,7 +112,8 @@ class Gateway:
         return Completion(answer, exchange.decision, outcome, place, look)
 
     async def stream(self, ask: Ask) -> Stream:
-        """Returns when the first frame is there; raises what `complete` raises until then."""
+        """Returns when the first content is there; until then another model may answer, and it raises what `complete`
+        raises."""
         look = await self._look(ask, stream=True)
         if look.answer is not None:
             exchange = self._recall(ask, look.answer)
@@ -141,13 +121,13 @@ class Gateway:
             return Stream(frames, exchange.decision, exchange.model, 0, lambda: True, look)
         exchange = await self._begin(ask)
 
-        async def begun(provider: Provider, call: Call) -> tuple[Frame | None, AsyncGenerator[Frame]]:
+        async def begun(provider: Provider, call: Call) -> tuple[list[Frame], AsyncGenerator[Frame]]:
             frames = provider.stream(call)
-            return await anext(frames, None), frames
+            return await up_to_content(frames), frames
 
         first, rest = await self._first(exchange, ask, begun)
         exchange.first_byte_s = self._clock.elapsed_s() - exchange.started_s
-        frames = self._frames(exchange, first, rest, hearing=self._hear(exchange, ask), look=look)
+        frames = self._frames(exchange, first, rest, ask=ask, look=look)
         attempts = len(exchange.attempts)
         whole, spooled = lambda: exchange.answered, self._spooled(exchange)
         return Stream(frames, exchange.decision, exchange.model, attempts, whole, look, spooled)
@@ -230,7 +210,7 @@ class Gateway:
 
     def _choose(self, ask: Ask, unaffordable: Mapping[str, str]) -> Decision:
         if ask.model is None:
-            unavailable = self._breaker.unavailable()
+            unavailable = self._unavailable(ask)
             pacer = None if self._cashier is None else self._cashier.pacer(ask.query.key_name)
             return self._router.choose(ask.query, unavailable=unavailable, unaffordable=unaffordable, pacer=pacer)
         if ask.model in unaffordable:
@@ -242,7 +222,8 @@ class Gateway:
 
         async def ask_one(name: str) -> T:
             model = self._router.catalogue[name]
-            call = Call(model, await self._held(exchange, ask, model), self._timeout_s, ask.headers)
+            call = Call(model, await self._held(exchange, ask, model), self._timeouts, ask.headers)
+            self._rejections.asked(name, ask)
             asked_s = self._clock.elapsed_s()
             try:
                 return await how(self._providers[model.provider], call)
@@ -251,8 +232,15 @@ class Gateway:
 
         models = (exchange.decision.model, *exchange.decision.alternatives)[: self._attempts]
         try:
-            return await first_answer(
-                models, ask_one, attempts=exchange.attempts, breaker=self._breaker, clock=self._clock
+            answer = await first_answer(
+                models,
+                ask_one,
+                attempts=exchange.attempts,
+                errors=exchange.errors,
+                breaker=self._breaker,
+                clock=self._clock,
+                scope=ask.scope,
+                in_time=lambda model, waited_s: exchange.may_answer(model, waited_s, within_s=self._deadline_s),
             )
         except (AllModelsFailed, UpstreamRejected, BudgetExceeded, LedgerError) as error:
             self._settle(exchange, Status.FAILED)
@@ -263,6 +251,25 @@ class Gateway:
         except CancelledError:  # the call may have cost money, so it is on record
             self._settle(exchange, Status.CANCELLED)
             raise
+        self._remember(exchange, ask)
+        return answer
+
+    def _remember(self, exchange: Exchange, ask: Ask) -> None:
+        """That this model took the request, and others did not."""
+        self._rejections.accepted(exchange.model, ask)
+        for attempt, error in zip(exchange.attempts, exchange.errors, strict=False):
+            if isinstance(error, UpstreamRejected):
+                self._rejections.rejected(attempt.model, error, ask)
+
+    def _rejects(self, model: str, kind: str) -> None:
+        self._listener(
+            Degraded("rejections", f"{model} rejects {kind}, which others answer; it is left alone with them")
+        )
+
+    def _unavailable(self, ask: Ask) -> Mapping[str, str]:
+        """Model -> why this request is not sent there now."""
+        rejecting, sick = self._rejections.unavailable(ask), self._breaker.unavailable(ask.scope)
+        return {**rejecting, **sick} if rejecting else sick
 
     async def _held(self, exchange: Exchange, ask: Ask, model: Model) -> Mapping[str, object]:
         """The body to send, when its worst case is paid for. Raises BudgetExceeded and LedgerUnavailable."""
@@ -277,17 +284,18 @@ class Gateway:
     async def _frames(
         self,
         exchange: Exchange,
-        first: Frame | None,
+        first: list[Frame],
         rest: AsyncGenerator[Frame],
         *,
-        hearing: Hearing | None,
+        ask: Ask,
         look: Look,
     ) -> AsyncIterator[bytes]:
         """What the caller gets: the provider's bytes, then ``[DONE]`` once all is durable."""
-        status, frame = Status.CANCELLED, first
+        status, hearing, ready = Status.CANCELLED, self._hear(exchange, ask), iter(first)
         recording = Recording(self._cache.most) if self._cache is not None and look.slot is not None else None
         try:
             async with aclosing(rest):
+                frame = next(ready, None)
                 while frame is not None:
                     exchange.meter.read(frame.data or {})
                     if hearing is not None:
@@ -299,15 +307,15 @@ class Gateway:
                         yield frame.raw
                         exchange.reader_s += self._clock.elapsed_s() - handed_s
                     awaited_s = self._clock.elapsed_s()
-                    frame = await anext(rest, None)
+                    frame = next(ready, None) or await anext(rest, None)
                     exchange.models_s += self._clock.elapsed_s() - awaited_s
             status, exchange.answered = Status.ANSWERED, True
-            self._breaker.answered(exchange.model)
+            self._breaker.answered(exchange.model, ask.scope)
         except UpstreamError as error:
             status = Status.FAILED
             exchange.broke_off(str(error), counts=error.counts)
-            self._breaker.failed(exchange.model)
-            yield _error_frame(error, exchange)
+            self._breaker.failed(exchange.model, None if error.server else ask.scope)
+            yield error_frame(error, exchange.model)
         finally:
             self._settle(exchange, status)
         place = await self._kept(exchange)
@@ -347,15 +355,3 @@ class Gateway:
 def _for_money(removed: Mapping[str, str], unaffordable: Mapping[str, str]) -> bool:
     """Whether somebody would be left if there were dollars: then it is no fault of the request."""
     return any("price unknown" not in why and removed.get(name) == why for name, why in unaffordable.items())
-
-
-def _error_frame(error: UpstreamError, exchange: Exchange) -> bytes:
-    body = {
-        "error": {
-            "message": f"{exchange.model} stopped in mid-answer: {error}",
-            "type": "upstream_error",
-            "param": None,
-            "code": "upstream_error",
-        },
-    }
-    return b"data: " + orjson.dumps(body) + b"\n\n"

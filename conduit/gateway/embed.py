@@ -22,15 +22,17 @@ from conduit.core.errors import (
 )
 from conduit.core.events import Decided, Settled
 from conduit.core.features import NO_FEATURES
-from conduit.core.protocols import Answer, Call, Clock, Ids, Listener, Provider
+from conduit.core.protocols import Answer, Call, Clock, Ids, Listener, Provider, Timeouts
 from conduit.core.storage import Ledger, Place
+from conduit.gateway.answers import Completion
+from conduit.gateway.breaker import Breaker
 from conduit.gateway.cashier import Cashier
-from conduit.gateway.complete import Completion
 from conduit.gateway.exchange import Ask
-from conduit.gateway.fallback import Breaker, first_answer
+from conduit.gateway.fallback import first_answer
 from conduit.gateway.meter import Meter
 from conduit.gateway.written import kept, looked_at, paid
 
+TIMEOUTS = Timeouts()
 NAME = re.compile(r"[!-~]{1,200}")
 """As of the catalogue: it goes into headers."""
 
@@ -67,11 +69,11 @@ class Embeddings:
         clock: Clock,
         ids: Ids,
         listener: Listener,
-        timeout_s: float = 60.0,
+        timeouts: Timeouts = TIMEOUTS,
     ) -> None:
         self._catalogue, self._providers, self._list_price = catalogue, providers, list_price
         self._ledger, self._cashier, self._ids, self._listener = ledger, cashier, ids, listener
-        self._clock, self._timeout_s = clock, timeout_s
+        self._clock, self._timeouts = clock, timeouts
         self._breaker = Breaker(clock)
 
     async def embed(self, ask: Ask) -> Completion:
@@ -156,7 +158,7 @@ class Embeddings:
         model, name = run.model, run.model.name
 
         async def ask(_: str) -> Answer:
-            call = Call(model, run.ask.body, self._timeout_s, run.ask.headers)
+            call = Call(model, run.ask.body, self._timeouts, run.ask.headers)
             try:
                 return await self._providers[model.provider].embed(call)
             except UpstreamError as error:
@@ -165,7 +167,9 @@ class Embeddings:
                 self._breaker.answered(name)  # nothing is kept of names that callers make up
                 raise NotFound("model", name, param="model") from None
 
-        answer = await first_answer([name], ask, attempts=run.attempts, breaker=self._breaker, clock=self._clock)
+        answer = await first_answer(
+            [name], ask, attempts=run.attempts, errors=[], breaker=self._breaker, clock=self._clock
+        )
         self._breaker.answered(name)
         return answer
 

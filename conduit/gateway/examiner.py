@@ -4,8 +4,8 @@ import asyncio
 
 from conduit.core.catalogue import Model
 from conduit.core.errors import ConfigurationError, UpstreamError, UpstreamRejected, UpstreamTimeout
-from conduit.core.protocols import Answer, Call, Provider
-from conduit.gateway.fallback import Breaker
+from conduit.core.protocols import Answer, Call, Provider, Timeouts
+from conduit.gateway.breaker import Breaker
 from conduit.gateway.hearing import Body
 from conduit.gateway.meter import Meter
 from conduit.gateway.verdict import MANNERS, MOST_TOKENS, Messages, most_input_tokens
@@ -14,15 +14,15 @@ from conduit.gateway.verdict import MANNERS, MOST_TOKENS, Messages, most_input_t
 class Examiner:
     """Shares the breaker with the requests: who fails as an examiner fails as a model, and the other way round."""
 
-    def __init__(self, model: Model, provider: Provider, *, breaker: Breaker, timeout_s: float) -> None:
-        """`timeout_s` is for a whole answer. Raises ConfigurationError for a model whose price is not known."""
+    def __init__(self, model: Model, provider: Provider, *, breaker: Breaker, timeouts: Timeouts) -> None:
+        """Raises ConfigurationError for a model whose price is not known."""
         if model.price is None:
             raise ConfigurationError(
                 f"JUDGE_MODEL: the price of {model.name} is not known, so that no budget can be kept; "
                 "give its input_usd_per_mtok and output_usd_per_mtok in conduit.toml, or name another model"
             )
         self.model, self._price = model, model.price
-        self._provider, self._breaker, self._timeout_s = provider, breaker, timeout_s
+        self._provider, self._breaker, self._timeouts = provider, breaker, timeouts
         self._manner = 0
 
     @property
@@ -56,10 +56,10 @@ class Examiner:
         name = self.model.name
         self._breaker.asked(name)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                answer = await self._provider.complete(Call(self.model, body, self._timeout_s, {}))
+            async with asyncio.timeout(self._timeouts.total_s):
+                answer = await self._provider.complete(Call(self.model, body, self._timeouts, {}))
         except UpstreamRejected:
-            self._breaker.answered(name)  # it is alive enough to say no
+            self._breaker.alive(name)  # enough to say no
             raise
         except (UpstreamError, TimeoutError) as error:
             self._breaker.failed(name)

@@ -8,9 +8,11 @@ from typing import Literal
 from conduit.core.budget import Hold
 from conduit.core.catalogue import Catalogue
 from conduit.core.decision import Attempt, Decision, Outcome, Status
+from conduit.core.errors import UpstreamError
 from conduit.core.protocols import Clock
 from conduit.core.query import Query, estimate_tokens
 from conduit.core.storage import Place
+from conduit.gateway.breaker import Scope, kind_of
 from conduit.gateway.meter import Meter
 
 
@@ -40,6 +42,11 @@ class Ask:
     """Where there is one: whether an answer may come from it, and go there; `renew` is only the latter."""
 
     @property
+    def scope(self) -> Scope:
+        """What a model's failure at this may be owed to."""
+        return Scope(self.query.key_id or "", kind_of(self.query.requirements.needs))
+
+    @property
     def choices(self) -> int:
         """How many answers are asked for."""
         return counted(self.body.get("n")) or 1
@@ -64,6 +71,8 @@ class Exchange:
     meter: Meter
     started_s: float
     attempts: list[Attempt] = field(default_factory=list)
+    errors: list[UpstreamError] = field(default_factory=list)
+    """What the failed ones of them raised, in their order."""
     first_byte_s: float | None = None
     reader_s: float = 0.0
     """Spent by the caller on reading: not the model's time."""
@@ -86,6 +95,12 @@ class Exchange:
         recorded = self.recorded
         known = recorded.done() and not recorded.cancelled() and recorded.exception() is None
         return known and recorded.result() is Place.SPOOL
+
+    def may_answer(self, model: str, waited_s: float, *, within_s: float) -> bool:
+        """Whether a whole answer of `model` is to be expected `within_s` of the request's start. Of a model of which
+        nothing was seen, that it takes as long as was waited for the last."""
+        forecast = next((c.latency_s for c in self.decision.candidates if c.model == model), None)
+        return self._elapsed_s() + (waited_s if forecast is None else forecast) <= within_s
 
     @property
     def model(self) -> str:

@@ -91,7 +91,7 @@ class TracedProvider:
 def _continued(call: Call, span: Span) -> Call:
     """The call with our place in the trace, in that of the caller's."""
     headers = {**call.headers, "traceparent": traceparent(span)}
-    return Call(call.model, call.body, call.timeout_s, headers)
+    return Call(call.model, call.body, call.timeouts, headers)
 
 
 def _read(span: Span, data: Mapping[str, object]) -> None:

@@ -13,7 +13,7 @@ from conduit.providers.discovery import Declared, ProviderSpec, discover
 from conduit.providers.openai import OpenAIProvider
 from conduit.providers.prices import list_price
 from conduit.providers.sandbox import SandboxProvider, sandbox_models
-from conduit.providers.session import SharedSession
+from conduit.providers.session import KEEP_ALIVE_S, SharedSession
 
 SANDBOX = "sandbox"
 
@@ -40,6 +40,7 @@ async def gather_fleet(
     *,
     sandbox: Literal["auto", "on", "off"],
     sandbox_time_scale: float,
+    keep_alive_s: float = KEEP_ALIVE_S,
     now_s: Callable[[], float],
 ) -> Fleet:
     """Real models where keys or declarations reveal some; the sandbox's where there are none, or it was asked for.
@@ -48,7 +49,7 @@ async def gather_fleet(
     """
     at = datetime.fromtimestamp(now_s(), UTC)
     found = await discover(environ, declared, at=at)
-    session = SharedSession()
+    session = SharedSession(keep_alive_s=keep_alive_s)
     providers: dict[str, Provider] = {spec.name: _provider(spec, session) for spec in found.providers}
     models = list(found.models)
     if sandbox == "on" or (sandbox == "auto" and not providers):

@@ -5,16 +5,24 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 
-from aiohttp import ClientOSError, ClientPayloadError, ClientResponse, ClientTimeout, ServerDisconnectedError
+from aiohttp import (
+    ClientOSError,
+    ClientPayloadError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ServerDisconnectedError,
+)
 from yarl import URL
 
 from conduit.core.errors import ConfigurationError, UpstreamError, UpstreamRejected
 from conduit.core.protocols import Answer, Call, Frame
 from conduit.providers.bounded import read_at_most
-from conduit.providers.failures import own_words, refusal
+from conduit.providers.failures import closed_unheard, own_words, refusal, told
 from conduit.providers.json_text import decode, encode
-from conduit.providers.reading import StreamReading
-from conduit.providers.session import SharedSession
+from conduit.providers.reading import StreamReading, error_of
+from conduit.providers.session import Connection, SharedSession
+from conduit.providers.watch import Watch
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_REFUSAL_BYTES = 64 * 1024
@@ -60,11 +68,17 @@ class OpenAIProvider:
             _asking_for_usage(call.body) if self._usage_in_streams else (_without_options(call.body), False)
         )
         reading = StreamReading(hide_usage=injected)
-        async with self._exchange("chat/completions", call, body) as response:
+        asked_s, timeouts = asyncio.get_running_loop().time(), call.timeouts
+        within_s = min(timeouts.first_content_s, timeouts.total_s)
+        async with self._exchange("chat/completions", call, body, within_s=within_s) as response:
             if response.content_type != "text/event-stream":
                 raise UpstreamError("garbage")
-            with suppress(*LOST):  # what was said before tells whether anything is missing
+            with (
+                Watch(response, timeouts, asked_s=asked_s, begun=lambda: reading.begun) as watch,
+                suppress(*LOST),  # what was said before tells whether anything is missing
+            ):
                 async for chunk in response.content.iter_any():
+                    watch.heard()
                     for frame in reading.feed(chunk):
                         yield frame
                     if reading.done:
@@ -77,21 +91,33 @@ class OpenAIProvider:
             await self._session.close()
 
     async def _whole(self, path: str, call: Call, is_sound: Callable[[Body], bool]) -> Answer:
-        async with self._exchange(path, call, call.body) as response:
-            body = await read_at_most(response, MAX_ANSWER_BYTES + 1)
+        body = await self._read(path, call)
         if len(body) > MAX_ANSWER_BYTES:
             raise UpstreamError("answer too long")
         data = decode(body)
+        if (error := error_of(data)) is not None:
+            raise told(error, where="answer")
         if not is_sound(data):
             raise UpstreamError("garbage")
         return Answer(body, data)
 
+    async def _read(self, path: str, call: Call) -> bytes:
+        """The whole body, in time: one clock around it all also ends a server that drips, and one that accepts the
+        connection and never reads the request."""
+        with own_words("broke off"):
+            async with asyncio.timeout(call.timeouts.total_s), self._exchange(path, call, call.body) as response:
+                return await read_at_most(response, MAX_ANSWER_BYTES + 1)
+
     @asynccontextmanager
-    async def _exchange(self, path: str, call: Call, body: Body) -> AsyncIterator[ClientResponse]:
-        """One successful response, whose connection is closed at once when reading it is given up."""
+    async def _exchange(
+        self, path: str, call: Call, body: Body, *, within_s: float | None = None
+    ) -> AsyncIterator[ClientResponse]:
+        """One successful response, whose head comes `within_s`; its connection is closed at once when reading it is
+        given up."""
         sent = _encoded({**body, "model": call.model.upstream_name})
         with own_words("connection reset"):
-            response = await self._send(path, call, sent)
+            async with asyncio.timeout(within_s):
+                response = await self._send(path, call, sent)
         try:
             with own_words("broke off"):
                 await _check_status(response)
@@ -102,16 +128,28 @@ class OpenAIProvider:
         response.release()
 
     async def _send(self, path: str, call: Call, body: bytes) -> ClientResponse:
-        # The clock around it all also ends a server that accepts the connection and never reads the request.
-        async with asyncio.timeout(call.timeout_s):
-            return await self._session.open().post(
-                self._base.joinpath(path).with_query(self._base.query),
-                # A large body in one piece would hold the event loop.
-                data=BytesIO(body) if len(body) > LARGE_BODY_BYTES else body,
-                headers={**_lowered(call.headers.items()), **self._headers},
-                allow_redirects=False,
-                timeout=ClientTimeout(total=None, sock_read=call.timeout_s),
-            )
+        """A connection from the pool may have been closed by the server just now: then the request was not heard, and
+        is sent once more on a fresh one."""
+        connection = Connection()
+        try:
+            return await self._post(self._session.open(), path, call, body, connection)
+        except (ClientOSError, ServerDisconnectedError) as error:
+            if not (connection.reused and closed_unheard(error)):
+                raise
+        return await self._post(self._session.fresh(), path, call, body, Connection())
+
+    async def _post(
+        self, session: ClientSession, path: str, call: Call, body: bytes, connection: Connection
+    ) -> ClientResponse:
+        return await session.post(
+            self._base.joinpath(path).with_query(self._base.query),
+            # A large body in one piece would hold the event loop.
+            data=BytesIO(body) if len(body) > LARGE_BODY_BYTES else body,
+            headers={**_lowered(call.headers.items()), **self._headers},
+            allow_redirects=False,
+            timeout=ClientTimeout(total=None, sock_connect=call.timeouts.connect_s),
+            trace_request_ctx=connection,
+        )
 
 
 # ------------------------------------------------------------------ what is sent
@@ -175,7 +213,7 @@ async def _check_status(response: ClientResponse) -> None:
     body = b""
     with suppress(TimeoutError, *LOST):
         body = await read_at_most(response, MAX_REFUSAL_BYTES)
-    raise refusal(response.status, body)
+    raise refusal(response.status, body, response.headers)
 
 
 async def _linger(response: ClientResponse) -> None:

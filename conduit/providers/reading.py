@@ -4,10 +4,14 @@ from collections.abc import Iterator, Mapping
 
 from conduit.core.errors import UpstreamError
 from conduit.core.protocols import Frame
+from conduit.gateway.content import has_content
+from conduit.providers.failures import told
 from conduit.providers.json_text import decode
 from conduit.providers.sse import Event, Splitter
 
 DONE = b"[DONE]"
+FAILED = "error"
+"""The finish_reason with which some gateways end an answer that failed."""
 
 
 class StreamReading:
@@ -15,6 +19,8 @@ class StreamReading:
 
     def __init__(self, *, hide_usage: bool) -> None:
         self.done = False
+        self.begun = False
+        """Whether anything with content has come."""
         self._hide_usage = hide_usage
         self._splitter = Splitter()
         self._finished: dict[str, bool] = {}
@@ -26,10 +32,10 @@ class StreamReading:
             yield self._frame(event)
 
     def finish(self) -> None:
-        """Raises UpstreamError unless the stream said [DONE], or (some servers never do) all its choices finished."""
+        """Raises UpstreamError unless all its choices finished: [DONE] alone is no end of an answer."""
         rest = self._splitter.finish()
-        if self.done or (rest is not None and self._is_done(rest)):
-            return
+        if rest is not None and not self.done:
+            self._is_done(rest)
         if not self._finished or not all(self._finished.values()):
             raise UpstreamError("broke off")
 
@@ -41,14 +47,26 @@ class StreamReading:
         if not event.data:
             return Frame(event.raw, None)
         data = decode(event.data)
-        if data.get("error") or data.get("object") == "error":
-            raise UpstreamError("error in stream")
         choices = _choices(data)
+        if (error := error_of(data)) is not None:
+            raise told(error, where="stream")
         for choice in choices:
             index = str(choice.get("index", 0))
             self._finished[index] = self._finished.get(index, False) or bool(choice.get("finish_reason"))
+        self.begun = self.begun or has_content(data)
         only_usage = not choices and data.get("usage") is not None
         return Frame(b"" if only_usage and self._hide_usage else event.raw, data)
+
+
+def error_of(data: Mapping[str, object]) -> object:
+    """What an answer, or a piece of one, says went wrong: of itself, or in one of its choices. None: nothing."""
+    if data.get("error") or data.get("object") == "error":
+        return data.get("error") or data
+    choices = data.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and (choice.get("error") or choice.get("finish_reason") == FAILED):
+            return choice.get("error") or FAILED
+    return None
 
 
 def _choices(data: Mapping[str, object]) -> list[Mapping[str, object]]:

@@ -109,8 +109,8 @@ class SandboxProvider:
         delay_s = simulated_s * self._time_scale
         if delay_s <= 0:
             return
-        await asyncio.sleep(min(delay_s, call.timeout_s))
-        if delay_s > call.timeout_s:
+        await asyncio.sleep(min(delay_s, call.timeouts.total_s))
+        if delay_s > call.timeouts.total_s:
             raise UpstreamTimeout("timed out")
 
 

@@ -18,7 +18,7 @@ from openai import OpenAI
 from conduit.bench.prompts import prompts
 from conduit.bench.tables import Recorded, Row, read_table
 from conduit.core.catalogue import Catalogue
-from conduit.core.protocols import Call
+from conduit.core.protocols import Call, Timeouts
 from conduit.providers.sandbox import SandboxProvider, sandbox_models
 from tests.support.gateway import ROOT, GatewayProcess, declared, recorded_upstream
 
@@ -150,7 +150,7 @@ def sandbox_rows() -> Iterator[Callable[[int], list[Row]]]:
 
     async def outcome(name: str, prompt: str) -> Recorded:
         body = {"messages": [{"role": "user", "content": prompt}]}
-        answer: Any = (await provider.complete(Call(catalogue[name], body, 5.0, {}))).data
+        answer: Any = (await provider.complete(Call(catalogue[name], body, Timeouts(), {}))).data
         usage = answer["usage"]
         cost = catalogue[name].cost_usd(usage["prompt_tokens"], usage["completion_tokens"])
         return Recorded(answer["conduit_sandbox"]["quality"], cost or 0.0)

@@ -139,7 +139,7 @@ class StubProvider:
         self.port: int = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._connections = 0
+        self._connections = self._closed = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
@@ -158,6 +158,10 @@ class StubProvider:
     def wait_until(self, happened: Callable[[], bool], within_s: float = WAIT_S) -> None:
         with self._changed:
             assert self._changed.wait_for(happened, within_s), f"the stub provider waited in vain; {self.asked}"
+
+    def wait_until_closed(self, count: int, within_s: float = WAIT_S) -> None:
+        """Until so many connections are closed, by whichever side."""
+        self.wait_until(lambda: self._closed >= count, within_s)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -194,6 +198,9 @@ class StubProvider:
         except ConnectionAbortedError:
             writer.transport.abort()
         finally:
+            with self._changed:
+                self._closed += 1
+                self._changed.notify_all()
             writer.close()
             with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 
 from conduit.core.catalogue import Model
-from conduit.core.protocols import Call
+from conduit.core.protocols import Call, Timeouts
 from conduit.providers.openai import OpenAIProvider
 from tests.support.upstream import FakeUpstream
 
@@ -35,9 +35,12 @@ async def provider(upstream: FakeUpstream) -> AsyncIterator[OpenAIProvider]:
 
 @pytest.fixture
 def call() -> MakeCall:
-    def make(*, timeout_s: float = 5.0, headers: dict[str, str] | None = None, **body: object) -> Call:
+    def make(
+        *, timeout_s: float = 5.0, total_s: float | None = None, headers: dict[str, str] | None = None, **body: object
+    ) -> Call:
+        timeouts = Timeouts(total_s or timeout_s, timeout_s, timeout_s, timeout_s)
         asked = {"model": "auto", "messages": [{"role": "user", "content": "hello"}], **body}
-        return Call(Model(name="nice", provider="fake", upstream="fake-model"), asked, timeout_s, headers or {})
+        return Call(Model(name="nice", provider="fake", upstream="fake-model"), asked, timeouts, headers or {})
 
     return make
 

@@ -8,7 +8,7 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from conduit.core.catalogue import Catalogue
-from conduit.core.protocols import Call
+from conduit.core.protocols import Call, Timeouts
 from conduit.providers.sandbox import SandboxProvider, sandbox_models
 from tests.support.upstream import FakeUpstream
 
@@ -28,7 +28,7 @@ async def sandbox() -> AsyncIterator[AsyncOpenAI]:
 
     async def read(request: web.Request) -> Call:
         body = await request.json()
-        return Call(catalogue[body["model"]], body, 5.0, {})
+        return Call(catalogue[body["model"]], body, Timeouts(), {})
 
     async def chat(request: web.Request) -> web.StreamResponse:
         call = await read(request)

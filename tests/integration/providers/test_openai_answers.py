@@ -221,7 +221,7 @@ async def test_a_connection_is_used_again_after_a_stream(
 async def test_a_server_that_goes_on_after_done_is_left(
     upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall
 ) -> None:
-    endless = Reply([HELLO, DONE], content_type=EVENT_STREAM, ending="stall")
+    endless = Reply([HELLO, STOP, DONE], content_type=EVENT_STREAM, ending="stall")
     upstream.plan("fake-model", replies(endless))
-    assert [frame.raw for frame in await frames(provider, call(stream=True))] == [HELLO]
+    assert [frame.raw for frame in await frames(provider, call(stream=True))] == [HELLO, STOP]
     await asyncio.to_thread(upstream.wait_until_gone)

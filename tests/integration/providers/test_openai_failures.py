@@ -2,7 +2,9 @@
 
 import asyncio
 from contextlib import aclosing
+from typing import Any
 
+import orjson
 import pytest
 
 from conduit.core.errors import UpstreamError, UpstreamRejected
@@ -78,7 +80,6 @@ async def test_frames_before_a_break_are_given(
         b'{"choices":[1]}',
         b'{"choices":[{}]}',
         b'{"choices":[{"message":"hi"}]}',
-        b'{"error":{"message":"quota"}}',
         b'{"data":[]}',
         b'{"data":[{"embedding":null}]}',
     ],
@@ -89,6 +90,42 @@ async def test_what_is_no_answer_is_garbage(
     upstream.plan("fake-model", replies(Reply([body])))
     error = await failure(provider, call(), how=how)
     assert (str(error), error.status, error.counts) == ("garbage", None, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "counts"),
+    [
+        ({"message": "quota"}, "error in answer", True),
+        ({"message": "slow down", "code": 429}, "http 429", False),
+        ({"message": "away", "code": 503}, "http 503", True),
+        ({"message": "no", "code": 400}, "error in answer", True),
+    ],
+)
+async def test_an_answer_that_tells_an_error_is_none(
+    upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall, how: str, error: Any, words: str, counts: bool
+) -> None:
+    body = orjson.dumps({"error": error})
+    kind = "text/event-stream" if how == "stream" else "application/json"
+    upstream.plan(
+        "fake-model", replies(Reply([b"data: %b\n\n" % body if how == "stream" else body], content_type=kind))
+    )
+    found = await failure(provider, call(), how=how)
+    assert (str(found).replace("stream", "answer"), found.counts) == (words, counts)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"message": {"role": "assistant", "content": ""}, "finish_reason": "error"},
+        {"message": {"role": "assistant", "content": "a"}, "finish_reason": None, "error": {"message": "overloaded"}},
+    ],
+)
+async def test_a_choice_that_tells_an_error_is_no_answer(
+    upstream: FakeUpstream, provider: OpenAIProvider, call: MakeCall, choice: Any
+) -> None:
+    upstream.plan("fake-model", replies(Reply([orjson.dumps({"choices": [choice]})])))
+    found = await failure(provider, call(), how="complete")
+    assert (str(found), found.counts) == ("error in answer", True)
 
 
 @pytest.mark.parametrize("reply", [b"SSH-2.0-OpenSSH_9.2\r\n\r\n", b"HTTP/1.1 abc what\r\n\r\n"])

@@ -11,7 +11,7 @@ import pytest
 
 from conduit.core.catalogue import Model, Price
 from conduit.core.errors import UpstreamError
-from conduit.core.protocols import Call
+from conduit.core.protocols import Call, Timeouts
 from conduit.providers.openai import OpenAIProvider
 from tests.support.upstream import ANY_MODEL, FakeUpstream, recorded
 
@@ -35,7 +35,7 @@ def call(model: str, prompt: str, **body: object) -> Call:
         {"role": "system", "content": "s"},
     ]
     return Call(
-        Model(model, "fake", price=Price(0.0, PRICES.get(model, 0.0))), {"messages": messages, **body}, 10.0, {}
+        Model(model, "fake", price=Price(0.0, PRICES.get(model, 0.0))), {"messages": messages, **body}, Timeouts(), {}
     )
 
 

@@ -14,10 +14,13 @@ from conduit.core.errors import (
     LedgerUnavailable,
     NoEligibleModel,
     NotFound,
+    UpstreamError,
+    UpstreamTimeout,
 )
 
 SECRET = "postgresql://user:hidden@host"
 FAILED = [Attempt("a", 0.1, "http 500")]
+BROKEN = UpstreamError("http 500", status=500)
 
 
 @pytest.mark.parametrize(
@@ -28,8 +31,9 @@ FAILED = [Attempt("a", 0.1, "http 500")]
         (RequestTooLarge(max_size=1, actual_size=2), 413, "request_too_large", None),
         (NotFound("model", "x", param="model"), 404, "not_found", "model"),
         (NoEligibleModel({"a": "max_cost"}), 422, "no_eligible_model", None),
-        (AllModelsFailed(FAILED, timed_out=False), 502, "upstream_error", None),
-        (AllModelsFailed(FAILED, timed_out=True), 504, "upstream_timeout", None),
+        (AllModelsFailed(FAILED, [BROKEN]), 502, "upstream_error", None),
+        (AllModelsFailed(FAILED, [UpstreamTimeout("timed out")]), 504, "upstream_timeout", None),
+        (AllModelsFailed(FAILED, [UpstreamError("http 429", status=429)]), 429, "rate_limit_exceeded", None),
         (LedgerUnavailable(SECRET), 503, "ledger_unavailable", None),
         (LedgerConflict(SECRET), 503, "ledger_unavailable", None),
         (HTTPException(404), 404, "not_found", None),
@@ -53,9 +57,36 @@ def test_what_helps_stands_beside_the_error() -> None:
     assert problem_of(RequestTooLarge(max_size=1, actual_size=2)).more == {"max_size": 1, "actual_size": 2}
     assert problem_of(NoEligibleModel({"a": "deny"})).more == {"removed": {"a": "deny"}}
     attempt = {"model": "a", "latency_s": 0.1, "error": "http 500", "counts": False}
-    assert problem_of(AllModelsFailed(FAILED, timed_out=False)).more == {"attempts": [attempt]}
+    assert problem_of(AllModelsFailed(FAILED, [BROKEN])).more == {"attempts": [attempt]}
     assert problem_of(LedgerUnavailable("x")).headers == {"retry-after": "1"}
     assert problem_of(HTTPException(405, headers={"allow": "GET"})).headers == {"allow": "GET"}
+
+
+def limited(wait_s: float | None) -> UpstreamError:
+    return UpstreamError("http 429", status=429, counts=False, retry_after_s=wait_s)
+
+
+@pytest.mark.parametrize(
+    ("errors", "wait", "final"),
+    [
+        ([BROKEN], None, False),
+        ([BROKEN, BROKEN], None, True),
+        ([UpstreamTimeout("timed out")], None, True),
+        ([UpstreamError("http 401", status=401)], None, True),
+        ([UpstreamError("http 404", status=404)], None, True),
+        ([limited(7.0)], "7", False),
+        ([limited(None)], "1", False),
+        ([limited(30.2), limited(7.5)], "8", False),
+        ([limited(3600.0)], "3600", True),
+        ([limited(7.0), BROKEN], None, True),
+    ],
+)
+def test_clients_are_told_when_to_ask_again_and_when_that_is_in_vain(
+    errors: list[UpstreamError], wait: str | None, final: bool
+) -> None:
+    headers = problem_of(AllModelsFailed(FAILED, errors)).headers
+    assert headers.get("retry-after") == wait
+    assert (headers.get("x-should-retry") == "false") is final
 
 
 def test_the_envelope_is_openais() -> None:

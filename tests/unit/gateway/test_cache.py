@@ -14,10 +14,10 @@ from conduit.core.events import CacheAsked, Degraded, Event, Settled
 from conduit.core.protocols import Frame
 from conduit.core.query import Query
 from conduit.core.router import Router
+from conduit.gateway.breaker import Breaker
 from conduit.gateway.cache import NO_LOOK, REST_S, AnswerCache, Look, Recording
 from conduit.gateway.complete import DONE, Beside, Gateway
 from conduit.gateway.exchange import Ask
-from conduit.gateway.fallback import Breaker
 from conduit.gateway.settle import Settler
 from conduit.stores.cache import MemoryCache
 from conduit.stores.memory import MemoryLedger

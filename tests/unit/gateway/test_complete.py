@@ -21,9 +21,9 @@ from conduit.core.protocols import Frame
 from conduit.core.query import Query
 from conduit.core.router import Router
 from conduit.core.storage import Ledger, Place
+from conduit.gateway.breaker import Breaker
 from conduit.gateway.complete import DONE, Gateway
 from conduit.gateway.exchange import Ask
-from conduit.gateway.fallback import Breaker
 from conduit.stores.memory import MemoryLedger
 from conduit.stores.sql import SqlLedger
 from conduit.testing import CountingIds, ScriptedProvider, StillClock, completion

@@ -5,7 +5,8 @@ import pytest
 from conduit.core.decision import Attempt
 from conduit.core.errors import AllModelsFailed, UpstreamError, UpstreamRejected, UpstreamTimeout
 from conduit.core.system import StillClock
-from conduit.gateway.fallback import Breaker, first_answer
+from conduit.gateway.breaker import Breaker, Terms
+from conduit.gateway.fallback import first_answer
 
 
 async def asked(outcomes: dict[str, object], attempts: list[Attempt], breaker: Breaker | None = None) -> str:
@@ -16,7 +17,9 @@ async def asked(outcomes: dict[str, object], attempts: list[Attempt], breaker: B
         return str(outcome)
 
     clock = StillClock()
-    return await first_answer(list(outcomes), ask, attempts=attempts, breaker=breaker or Breaker(clock), clock=clock)
+    return await first_answer(
+        list(outcomes), ask, attempts=attempts, errors=[], breaker=breaker or Breaker(clock), clock=clock
+    )
 
 
 async def test_the_next_model_is_asked_when_one_fails_and_every_try_is_recorded() -> None:
@@ -40,7 +43,7 @@ async def test_only_timeouts_make_a_timeout() -> None:
 
 async def test_a_rejection_may_only_mean_that_model_and_teaches_nothing() -> None:
     attempts: list[Attempt] = []
-    breaker = Breaker(StillClock(), threshold=1)
+    breaker = Breaker(StillClock(), terms=Terms(threshold=1))
     rejection = UpstreamRejected("http 400", status=400, body=b"{}")
     assert await asked({"a": rejection, "b": "yes"}, attempts, breaker) == "yes"
     assert [a.counts for a in attempts] == [False, False]
@@ -83,7 +86,7 @@ def test_failures_of_requests_on_their_way_do_not_lengthen_the_rest() -> None:
 
 def test_after_a_rest_one_request_probes_and_the_others_wait() -> None:
     clock = StillClock()
-    breaker = Breaker(clock, threshold=1)
+    breaker = Breaker(clock, terms=Terms(threshold=1))
     breaker.failed("a")
     clock.at_s = 10.1
     assert not breaker.unavailable()

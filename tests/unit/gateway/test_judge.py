@@ -9,12 +9,12 @@ import pytest
 from conduit.core.catalogue import Catalogue, Model, Price
 from conduit.core.errors import ConfigurationError, LedgerUnavailable, UpstreamError, UpstreamRejected, UpstreamTimeout
 from conduit.core.events import Judged, NotJudged
-from conduit.core.protocols import Answer, Call, Provider
+from conduit.core.protocols import Answer, Call, Provider, Timeouts
 from conduit.core.query import Query
 from conduit.core.storage import Purse
+from conduit.gateway.breaker import Breaker
 from conduit.gateway.examiner import Examiner
 from conduit.gateway.exchange import Ask
-from conduit.gateway.fallback import Breaker
 from conduit.gateway.judge import CAPACITY, Judge, Terms, own_answers
 from conduit.gateway.settle import Settler
 from conduit.stores.memory import MemoryLedger
@@ -27,6 +27,8 @@ JUDGE = Model("examiner", "j", price=Price(1.0, 2.0))
 ASK = Ask(Query("hello", input_tokens=5), {"messages": [{"role": "user", "content": "hello"}]})
 GOOD = completion(json.dumps({"mark": "m4rk", "reason": "good", "score": 9}), input_tokens=1000, output_tokens=500)
 COST_USD = 0.002
+
+TIMEOUTS = Timeouts()
 
 
 class Court:
@@ -41,7 +43,7 @@ class Court:
         model: Model = JUDGE,
         provider: Provider | None = None,
         purse: Purse | None = None,
-        timeout_s: float = 5.0,
+        timeouts: Timeouts = TIMEOUTS,
     ) -> None:
         self.bench = Bench(*answers)
         self.provider = ScriptedProvider(script or [GOOD])  # type: ignore[arg-type]
@@ -50,7 +52,7 @@ class Court:
         self.breaker = Breaker(self.clock)
         self.events = self.bench.events
         self.judge = Judge(
-            Examiner(model, provider or self.provider, breaker=self.breaker, timeout_s=timeout_s),
+            Examiner(model, provider or self.provider, breaker=self.breaker, timeouts=timeouts),
             Terms(share, usd_per_day),
             excluded=own_answers(model, Catalogue([*self.bench.gateway._router.catalogue])),
             purse=self.purse,
@@ -245,7 +247,7 @@ class Hanging(ScriptedProvider):
 
 
 async def test_a_judge_that_drips_on_and_on_has_a_limit_in_all() -> None:
-    c = Court(provider=Hanging(), timeout_s=0.01)
+    c = Court(provider=Hanging(), timeouts=Timeouts(total_s=0.01))
     await c.ask()
     assert c.misses == ["timed out"]
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from conduit.core.protocols import Call, Frame
+from conduit.core.protocols import Call, Frame, Timeouts
 from conduit.providers.sandbox import SandboxProvider, sandbox_models
 
 MODELS = {model.name.removeprefix("sandbox/"): model for model in sandbox_models()}
@@ -35,7 +35,9 @@ TOOL = {
 
 
 def call(model: str = "small", prompt: str = "hello", *, timeout_s: float = 5.0, **body: Any) -> Call:
-    return Call(MODELS[model], {"messages": [{"role": "user", "content": prompt}], **body}, timeout_s, {})
+    return Call(
+        MODELS[model], {"messages": [{"role": "user", "content": prompt}], **body}, Timeouts(total_s=timeout_s), {}
+    )
 
 
 def sandbox(seed: int = 0) -> SandboxProvider:

@@ -50,7 +50,8 @@ def test_any_bytes_are_frames_or_an_upstream_error(stream: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "stream", [b"", b": ping\n\n", b"data: {}\n\n", b'data: {"choices":[{"finish_reason":null}]}\n\n']
+    "stream",
+    [b"", b": ping\n\n", b"data: [DONE]\n\n", b"data: {}\n\n", b'data: {"choices":[{"finish_reason":null}]}\n\n'],
 )
 def test_what_never_finished_broke_off(stream: bytes) -> None:
     with pytest.raises(UpstreamError, match="broke off"):
@@ -58,4 +59,5 @@ def test_what_never_finished_broke_off(stream: bytes) -> None:
 
 
 def test_what_follows_done_is_not_read() -> None:
-    assert read(b"data: [DONE]\n\ndata: nonsense\n\n") == []
+    end = b'data: {"choices":[{"finish_reason":"stop"}]}\n\n'
+    assert [frame.raw for frame in read(end + b"data: [DONE]\n\ndata: nonsense\n\n")] == [end]

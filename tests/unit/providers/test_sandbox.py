@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conduit.core.catalogue import Model
 from conduit.core.errors import UpstreamError, UpstreamRejected
-from conduit.core.protocols import Call
+from conduit.core.protocols import Call, Timeouts
 from tests.unit.providers.asking import CODE, HARD_MATH, MODELS, TOOL, ask, call, sandbox
 
 FIELDS = [
@@ -158,12 +158,12 @@ async def test_a_malformed_request_is_rejected_as_a_provider_would(body: dict[st
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON)), st.sampled_from(["complete", "embed"]))
 async def test_any_body_is_answered_or_rejected(body: dict[str, Any], how: str) -> None:
-    asked = Call(MODELS["small"], {"messages": [{"role": "user", "content": "hi"}], **body}, 5.0, {})
+    asked = Call(MODELS["small"], {"messages": [{"role": "user", "content": "hi"}], **body}, Timeouts(), {})
     with suppress(UpstreamRejected):
         assert (await getattr(sandbox(), how)(asked)).body
 
 
 async def test_a_model_of_somebody_else_is_unknown() -> None:
     with pytest.raises(UpstreamError, match="http 404") as caught:
-        await sandbox().complete(Call(Model("gpt-4", "sandbox"), {"messages": [{}]}, 1.0, {}))
+        await sandbox().complete(Call(Model("gpt-4", "sandbox"), {"messages": [{}]}, Timeouts(), {}))
     assert not caught.value.counts

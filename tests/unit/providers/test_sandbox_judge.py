@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from conduit.core.protocols import Call
+from conduit.core.protocols import Call, Timeouts
 from conduit.gateway.hearing import Excerpt, Hearing, conversation
 from conduit.gateway.verdict import question, verdict
 from conduit.providers.sandbox import SandboxProvider
@@ -20,7 +20,7 @@ async def judged(answer: str, body: dict[str, object], judge: str = "sandbox/lar
     assert request is not None
     hearing = Hearing("dec_1", "m", request, Excerpt())
     hearing.answer.add(answer)
-    call = Call(MODELS[judge], {"messages": question(hearing, "c0ffee"), **JSON}, 5.0, {})
+    call = Call(MODELS[judge], {"messages": question(hearing, "c0ffee"), **JSON}, Timeouts(), {})
     said = await SandboxProvider(time_scale=0).complete(call)
     choices = said.data["choices"]
     assert isinstance(choices, list)
@@ -34,7 +34,7 @@ async def test_its_verdict_is_near_what_the_answer_is_worth(name: str, system: b
     prompt = "Prove that the square root of 2 is irrational, step by step."
     messages: list[dict[str, object]] = [{"role": "system", "content": "Be brief."}] if system else []
     body: dict[str, object] = {"messages": [*messages, {"role": "user", "content": prompt}]}
-    answer = await SandboxProvider(time_scale=0).complete(Call(MODELS[name], body, 5.0, {}))
+    answer = await SandboxProvider(time_scale=0).complete(Call(MODELS[name], body, Timeouts(), {}))
     choices = answer.data["choices"]
     assert isinstance(choices, list)
     text, score = await judged(choices[0]["message"]["content"], body)
