@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.wire.asking import HELLO, ask, outcome_of, tried
+from tests.integration.wire.asking import CHAT, HELLO, ask, outcome_of, tried
 from tests.support.gateway import GatewayProcess, Reply, declared
 from tests.support.stub_provider import Asked, StubProvider, hello
 
@@ -141,6 +141,37 @@ def test_what_was_tried_is_on_record(gateway: GatewayProcess) -> None:
             assert tried(kept) == [("blind", "http 500"), ("good", None)]
             assert kept["attempts"][0]["counts"] is False
             return
+
+
+def test_one_callers_crashes_close_a_model_for_that_caller_alone(
+    stub: StubProvider, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """11: plain prompts that crash the server, under one key of two."""
+
+    async def fragile(asked: Asked) -> None:
+        await (asked.answer(b"{}", status=500) if b"crash" in asked.body else hello(asked))
+
+    stub.behaviours["fragile"] = fragile
+    config, folder = declared(stub.base_url, {"fragile": 1.0, "good": 2.0}), tmp_path_factory.mktemp("keys")
+    with GatewayProcess(folder, config=config, env={"POLICY": "uniform", "SEED": "5", "API_KEY": "sk-admin"}) as keyed:
+        bad, other = (_key(keyed, name) for name in ("bad", "other"))
+        crash = [{"role": "user", "content": "crash"}]
+        for _ in range(40):
+            assert _as(keyed, bad, crash).status == 200
+        assert len([asked for asked in stub.of("fragile") if b"crash" in asked.body]) <= 6
+        models = [_as(keyed, other, HELLO).headers["x-conduit-model"] for _ in range(30)]
+        assert 5 <= models.count("fragile") <= 25
+
+
+def _key(gateway: GatewayProcess, name: str) -> str:
+    reply = gateway.post("/v1/keys", {"name": name}, {"authorization": "Bearer sk-admin"})
+    assert reply.status == 201, reply.body
+    secret: str = reply.json["secret"]
+    return secret
+
+
+def _as(gateway: GatewayProcess, secret: str, messages: list[dict[str, Any]]) -> Reply:
+    return gateway.post(CHAT, {"model": "auto", "messages": messages}, {"authorization": f"Bearer {secret}"})
 
 
 def lessons_of_failure(gateway: GatewayProcess, model: str) -> int:
