@@ -17,13 +17,15 @@ from yarl import URL
 
 from conduit.core.errors import ConfigurationError, UpstreamError, UpstreamRejected
 from conduit.core.protocols import Answer, Call, Frame
+from conduit.gateway.patience import patiently
 from conduit.providers.bounded import read_at_most
 from conduit.providers.failures import closed_unheard, own_words, refusal, told
 from conduit.providers.json_text import decode, encode
 from conduit.providers.reading import StreamReading, error_of
-from conduit.providers.session import Connection, SharedSession
+from conduit.providers.session import REUSED, SharedSession
 from conduit.providers.watch import Watch
 
+CHAT, EMBEDDINGS = "chat/completions", "embeddings"
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_REFUSAL_BYTES = 64 * 1024
 LINGER_S = 0.1
@@ -52,16 +54,17 @@ class OpenAIProvider:
         session: SharedSession | None = None,
     ) -> None:
         self._base = _base(base_url, query)
+        self._urls = {path: self._base.joinpath(path).with_query(self._base.query) for path in (CHAT, EMBEDDINGS)}
         self._headers = _headers(self._base, api_key, headers)
         self._usage_in_streams = usage_in_streams
         self._session = session or SharedSession()
         self._owns_session = session is None
 
     async def complete(self, call: Call) -> Answer:
-        return await self._whole("chat/completions", call, _is_completion)
+        return await self._whole(CHAT, call, _is_completion)
 
     async def embed(self, call: Call) -> Answer:
-        return await self._whole("embeddings", call, _is_embedding)
+        return await self._whole(EMBEDDINGS, call, _is_embedding)
 
     async def stream(self, call: Call) -> AsyncGenerator[Frame, None]:
         body, injected = (
@@ -70,7 +73,7 @@ class OpenAIProvider:
         reading = StreamReading(hide_usage=injected)
         asked_s, timeouts = asyncio.get_running_loop().time(), call.timeouts
         within_s = min(timeouts.first_content_s, timeouts.total_s)
-        async with self._exchange("chat/completions", call, body, within_s=within_s) as response:
+        async with self._exchange(CHAT, call, body, within_s=within_s) as response:
             if response.content_type != "text/event-stream":
                 raise UpstreamError("garbage")
             with (
@@ -104,9 +107,13 @@ class OpenAIProvider:
     async def _read(self, path: str, call: Call) -> bytes:
         """The whole body, in time: one clock around it all also ends a server that drips, and one that accepts the
         connection and never reads the request."""
-        with own_words("broke off"):
-            async with asyncio.timeout(call.timeouts.total_s), self._exchange(path, call, call.body) as response:
+
+        async def read() -> bytes:
+            async with self._exchange(path, call, call.body) as response:
                 return await read_at_most(response, MAX_ANSWER_BYTES + 1)
+
+        with own_words("broke off"):
+            return await patiently(read(), call.timeouts.total_s)
 
     @asynccontextmanager
     async def _exchange(
@@ -116,8 +123,8 @@ class OpenAIProvider:
         given up."""
         sent = _encoded({**body, "model": call.model.upstream_name})
         with own_words("connection reset"):
-            async with asyncio.timeout(within_s):
-                response = await self._send(path, call, sent)
+            sending = self._send(path, call, sent)
+            response = await (sending if within_s is None else patiently(sending, within_s))
         try:
             with own_words("broke off"):
                 await _check_status(response)
@@ -130,25 +137,22 @@ class OpenAIProvider:
     async def _send(self, path: str, call: Call, body: bytes) -> ClientResponse:
         """A connection from the pool may have been closed by the server just now: then the request was not heard, and
         is sent once more on a fresh one."""
-        connection = Connection()
+        REUSED.set(False)
         try:
-            return await self._post(self._session.open(), path, call, body, connection)
+            return await self._post(self._session.open(), path, call, body)
         except (ClientOSError, ServerDisconnectedError) as error:
-            if not (connection.reused and closed_unheard(error)):
+            if not (REUSED.get() and closed_unheard(error)):
                 raise
-        return await self._post(self._session.fresh(), path, call, body, Connection())
+        return await self._post(self._session.fresh(), path, call, body)
 
-    async def _post(
-        self, session: ClientSession, path: str, call: Call, body: bytes, connection: Connection
-    ) -> ClientResponse:
+    async def _post(self, session: ClientSession, path: str, call: Call, body: bytes) -> ClientResponse:
         return await session.post(
-            self._base.joinpath(path).with_query(self._base.query),
+            self._urls[path],
             # A large body in one piece would hold the event loop.
             data=BytesIO(body) if len(body) > LARGE_BODY_BYTES else body,
             headers={**_lowered(call.headers.items()), **self._headers},
             allow_redirects=False,
             timeout=ClientTimeout(total=None, sock_connect=call.timeouts.connect_s),
-            trace_request_ctx=connection,
         )
 
 
