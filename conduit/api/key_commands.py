@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from textwrap import fill
 from typing import TypeVar
 
-from conduit.api.app import read_environ, read_settings
+from conduit.api.sources import read_environ, read_settings
 from conduit.assemble import with_locksmith
 from conduit.core.errors import InvalidRequest
 from conduit.core.keys import KeyEntry, Limits
