@@ -49,17 +49,13 @@ class Together(Generic[J, R]):
         except LedgerUnavailable as error:  # those that queued meanwhile have waited as long as these
             _fail([*batch, *self._queue], error)
             self._queue.clear()
-        except LedgerError as error:
+        except Exception as error:  # noqa: BLE001 - the outermost boundary of this task: it must outlive any job
             if len(batch) == 1:
-                _fail(batch, error)
+                _fail(batch, error if isinstance(error, LedgerError) else LedgerError(type(error).__name__))
                 return
             half = len(batch) // 2
             await self._settle(batch[:half])
             await self._settle(batch[half:])
-        except BaseException:
-            for _, future in batch:
-                future.cancel()
-            raise
         else:
             for (job, future), result in zip(batch, results, strict=True):
                 if future.done():
