@@ -48,6 +48,13 @@ def on_keys(settings: Settings, entries: Sequence[KeyEntry]) -> list[Remark]:
     return [_no_such_key(where, name, names) for where, name in asked if name not in names]
 
 
+def nearly_its_table(settings: Settings, name: str) -> str:
+    """The table of conduit.toml that was probably meant for the key of this name, and is not its own; empty: none."""
+    if name in settings.keys:
+        return ""
+    return next((each for each in settings.keys if _alike(each) == _alike(name)), "")
+
+
 def read_elsewhere(settings: Settings) -> set[str]:
     """Variables that are no settings, and are read all the same."""
     declared = (provider.api_key_env for provider in settings.providers.values())
