@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import conduit.api.app as served
+from conduit.api.sources import read_environ, read_settings
 from conduit.assemble import _assemble
 from conduit.assemble.conduit import Conduit
 from conduit.assemble.stores import in_memory
@@ -18,5 +19,5 @@ async def assemble(settings: Settings, environ: Mapping[str, str], *, telemetry:
 
 
 served.assemble = assemble  # type: ignore[attr-defined]  # what its lifespan calls
-environ = served.read_environ()
-app = served.create_app(served.read_settings(environ), environ)
+environ = read_environ()
+app = served.create_app(read_settings(environ), environ)

@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from conduit.core.errors import ConduitError
+from conduit.core.system import private_by_default
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,15 +22,17 @@ def serve(
     port: int | None = typer.Option(None, min=1, max=65535, help="Port to listen on; API_PORT by default."),
 ) -> None:
     """Start the gateway."""
-    from conduit.api.app import create_app, read_environ, read_settings
+    from conduit.api.app import create_app
     from conduit.api.serve import serve as run
+    from conduit.api.sources import read_environ, read_settings
 
-    environ = read_environ()
+    said = {"API_HOST": host, "API_PORT": port}
+    environ = read_environ() | {name: str(value) for name, value in said.items() if value is not None}
     settings = read_settings(environ)
     run(
         create_app(settings, environ),
-        host=settings.api_host if host is None else host,
-        port=settings.api_port if port is None else port,
+        host=settings.api_host,
+        port=settings.api_port,
         delay_s=settings.api_drain_s,
         grace_s=settings.api_grace_s,
     )
@@ -40,7 +43,7 @@ def migrate() -> None:
     """Bring the database's schema up to date, and stop. Safe while gateways run, and when several do it at once."""
     import asyncio
 
-    from conduit.api.app import read_environ, read_settings
+    from conduit.api.sources import read_environ, read_settings
     from conduit.assemble import migrate as run
 
     asyncio.run(run(read_settings(read_environ())))
@@ -107,7 +110,7 @@ def evaluate(
     """Judge a policy on the ledger's own traffic, without serving it."""
     import asyncio
 
-    from conduit.api.app import read_environ, read_settings
+    from conduit.api.sources import read_environ, read_settings
     from conduit.assemble import assemble
     from conduit.bench.run_evaluate import run_evaluate
     from conduit.core.query import Preferences
@@ -126,7 +129,7 @@ def savings(
     """Show what was saved against always asking one model, with intervals."""
     import asyncio
 
-    from conduit.api.app import read_environ, read_settings
+    from conduit.api.sources import read_environ, read_settings
     from conduit.assemble import assemble
     from conduit.bench.run_savings import run_savings
 
@@ -274,6 +277,7 @@ def roll_back(
 
 def main() -> None:
     """Errors of ours are one line, not a traceback."""
+    private_by_default()
     try:
         app()
     except ConduitError as error:

@@ -1,16 +1,12 @@
 """The ASGI application: `uvicorn conduit.api.app:app`."""
 
-import os
 import re
 import sys
-import tomllib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import structlog
-from dotenv import dotenv_values
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -19,43 +15,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from conduit.api.envelope import answer_error
 from conduit.api.middleware import setup_middleware
 from conduit.api.routes import ROUTES
+from conduit.api.sources import read_environ, read_settings
 from conduit.assemble import assemble
-from conduit.core.config import Settings, make_settings
+from conduit.assemble.remarks import remarks, remarks_on_keys
+from conduit.core.config import Settings
 from conduit.core.errors import ConduitError, ConfigurationError
 from conduit.core.protocols import Clock, Listener
-from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.core.system import SystemClock, TimeOrderedIds, private_by_default
 from conduit.dashboard.pages import PAGES
 from conduit.observability.logs import setup_logs
 from conduit.observability.payloads import PayloadLog
 from conduit.observability.redaction import Redactor
 from conduit.observability.setup import Export, setup_telemetry
 
-FILE = "conduit.toml"
 OPEN_DOOR = "whoever reaches the port may use it; set API_KEY, or `conduit keys create NAME`"
-
-
-def read_environ() -> dict[str, str]:
-    """The environment, over a `.env` file in the working directory."""
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-    return from_file | dict(os.environ)
-
-
-def read_settings(environ: Mapping[str, str]) -> Settings:
-    """From conduit.toml (or the file that CONDUIT_CONFIG names) and `environ`. Raises ConfigurationError."""
-    named = environ.get("CONDUIT_CONFIG", "")
-    path = Path(named or FILE)
-    if not path.exists():
-        if named:
-            raise ConfigurationError(f"CONDUIT_CONFIG: there is no file {named}")
-        return make_settings(file={}, environ=environ)
-    return make_settings(file=_parsed(path), environ=environ)
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
 
 
 class Application(Starlette):
@@ -94,8 +67,11 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
                 payloads.start()
             conduit = app.state.conduit = await assemble(settings, environ, telemetry=telemetry)
             await conduit.start()
+            log = structlog.get_logger("conduit")
             if not await conduit.keyring.asks():
-                structlog.get_logger("conduit").warning("authentication is off", remedy=OPEN_DOOR)
+                log.warning("authentication is off", remedy=OPEN_DOOR)
+            for each in (*remarks(settings, environ), *await remarks_on_keys(settings, conduit.locksmith)):
+                log.warning(each.said, remedy=each.remedy)
         except ConduitError as error:
             app.cannot_start = str(error)
             raise
@@ -153,8 +129,9 @@ def __getattr__(name: str) -> Application:
     """`app`, made when a server asks for it: importing this module reads no settings."""
     if name != "app":
         raise AttributeError(name)
-    environ = read_environ()
+    private_by_default()
     try:
+        environ = read_environ()
         settings = read_settings(environ)
     except ConfigurationError as error:
         sys.exit(f"conduit: {error}")

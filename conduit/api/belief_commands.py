@@ -12,8 +12,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from conduit.api.app import read_environ, read_settings
 from conduit.api.key_commands import SECONDS, seconds_of
+from conduit.api.sources import read_environ, read_settings
 from conduit.assemble import assemble, with_ledger
 from conduit.assemble.conduit import Conduit
 from conduit.core.beliefs import Belief

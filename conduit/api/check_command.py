@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from textwrap import fill
 
-from conduit.api.app import read_environ, read_settings
+from conduit.api.sources import read_environ, read_settings
 from conduit.assemble.checkup import Finding, State, checkup
 from conduit.core.errors import ConfigurationError
 
@@ -16,8 +16,8 @@ INDENT = " " * 18
 
 def run() -> None:
     """Exits with 1 where something is wrong."""
-    environ = read_environ()
     try:
+        environ = read_environ()
         settings = read_settings(environ)
     except ConfigurationError as error:
         findings = [Finding("settings", State.WRONG, line) for line in str(error).splitlines()]
@@ -39,4 +39,4 @@ def described(findings: Iterable[Finding]) -> list[str]:
 
 
 def _filled(head: str, text: str) -> str:
-    return fill(f"{head}{text}", WIDTH, subsequent_indent=INDENT, drop_whitespace=True)
+    return fill(f"{head}{text}", WIDTH, subsequent_indent=INDENT, break_on_hyphens=False)

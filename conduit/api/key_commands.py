@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from textwrap import fill
 from typing import TypeVar
 
-from conduit.api.app import read_environ, read_settings
+from conduit.api.sources import read_environ, read_settings
 from conduit.assemble import with_locksmith
+from conduit.assemble.remarks import nearly_its_table
 from conduit.core.errors import InvalidRequest
 from conduit.core.keys import KeyEntry, Limits
 from conduit.gateway.locksmith import Cut, Locksmith
@@ -26,7 +27,11 @@ def create(name: str, *, scopes: Sequence[str], expires: str | None, limits: Lim
     async def made(smith: Locksmith) -> Cut:
         return await smith.create(name, scopes=scopes or None, expires_in_s=expires_in_s, limits=limits)
 
-    _show_once(_run(made))
+    settings = read_settings(read_environ())
+    _show_once(asyncio.run(with_locksmith(settings, made)))
+    if table := nearly_its_table(settings, name):
+        said = f"conduit.toml has [keys.{table}], which is not this key's: write [keys.{name}]"
+        print(fill(said, WIDTH, break_on_hyphens=False), file=sys.stderr)  # noqa: T201
 
 
 def rotate(name: str, *, overlap: str) -> None:

@@ -9,9 +9,9 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from conduit.api.app import read_environ, read_settings
 from conduit.api.belief_commands import with_beliefs
 from conduit.api.key_commands import seconds_of
+from conduit.api.sources import read_environ, read_settings
 from conduit.assemble import with_ledger
 from conduit.assemble.conduit import Conduit
 from conduit.core.errors import ConfigurationError

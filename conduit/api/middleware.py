@@ -21,7 +21,7 @@ from conduit.api.ratelimit import RateLimit
 from conduit.api.routes import ROUTES
 from conduit.api.sizelimit import SizeLimit
 from conduit.api.throttle import FailedAuthThrottle
-from conduit.core.config import Settings, make_settings, parsed_list
+from conduit.core.config import Settings, covered, make_settings, parsed_list
 from conduit.core.events import Arrived, Served, nobody
 from conduit.core.keys import Limits
 from conduit.core.networks import parsed_networks
@@ -63,7 +63,7 @@ def middleware(
             trusted=parsed_networks(settings.trusted_proxies),
             ids=ids,
         ),
-        Middleware(Authentication, protected_prefixes=parsed_list(settings.api_protected_prefixes)),
+        Middleware(Authentication, protected_prefixes=covered(settings.api_protected_prefixes)),
         Middleware(
             RateLimit,
             usual=Limits(

@@ -1,14 +1,15 @@
 """What a start would find: settings, providers, prices, database, schema, keys, Redis. Looking changes nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from conduit.assemble.parts import baseline, door_terms, make_router
+from conduit.assemble.remarks import Remark, on_keys, remarks
 from conduit.core.catalogue import Catalogue
-from conduit.core.config import Settings
+from conduit.core.config import Settings, covered
 from conduit.core.errors import ConfigurationError, LedgerError, UpstreamError, WindowUnavailable
 from conduit.core.protocols import Clock
 from conduit.core.system import SystemClock, TimeOrderedIds
@@ -53,7 +54,12 @@ async def checkup(settings: Settings, environ: Mapping[str, str]) -> list[Findin
         _in_time("database", _database(settings, clock)),
         _in_time("redis", _redis(settings)),
     )
-    return [finding for part in parts for finding in part]
+    looked = _looked(remarks(settings, environ))
+    return [finding for part in (looked, *parts) for finding in part]
+
+
+def _looked(found: Iterable[Remark]) -> list[Finding]:
+    return [Finding(each.name, State.LOOK, each.said, each.remedy) for each in found]
 
 
 async def _in_time(name: str, looking: Awaitable[list[Finding]]) -> list[Finding]:
@@ -142,7 +148,8 @@ async def _database(settings: Settings, clock: Clock) -> list[Finding]:
         where = address(url)
         if isinstance(where, File) and not where.path.exists():
             made = Finding("database", State.OK, "SQLite; the file is made at the first start")
-            return [made, Finding("schema", State.OK, "made with it"), _door(settings, usable=0)]
+            named = _looked(on_keys(settings, []))
+            return [made, Finding("schema", State.OK, "made with it"), _door(settings, usable=0), *named]
         ledger = SqlLedger(url)
     except ConfigurationError as error:
         return [Finding("database", State.WRONG, str(error))]
@@ -157,7 +164,8 @@ async def _database(settings: Settings, clock: Clock) -> list[Finding]:
     finally:
         await ledger.close()
     usable = sum(entry.usable(clock.now_s()) for entry in keys)
-    return [Finding("database", State.OK, f"{kind} answers"), _schema(revision), _door(settings, usable=usable)]
+    named = _looked(on_keys(settings, keys))
+    return [Finding("database", State.OK, f"{kind} answers"), _schema(revision), _door(settings, usable=usable), *named]
 
 
 def _schema(revision: str | None) -> Finding:
@@ -175,7 +183,8 @@ def _door(settings: Settings, *, usable: int) -> Finding:
     own = ["API_KEY"] if terms.api_key else []
     said = " and ".join([*own, *([f"{usable} keys" if usable != 1 else "1 key"] if usable else [])])
     if said:
-        return Finding("door", State.OK, f"opens to {said}")
+        paths = ", ".join(covered(settings.api_protected_prefixes))
+        return Finding("door", State.OK, f"opens to {said}, and stands before {paths}")
     remedy = "set API_KEY, or `conduit keys create NAME`"
     if terms.required_by:
         return Finding("door", State.WRONG, f"{terms.required_by}: nobody could be let in", remedy)

@@ -9,9 +9,11 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 from conduit.core.config_tables import STRICT, Dollars, KeyTable, ModelTable, ProviderTable, known_preset
 from conduit.core.errors import ConfigurationError
 from conduit.core.headers import parsed_headers
+from conduit.core.keys import STRONG, weakness
 from conduit.core.networks import parsed_networks
 from conduit.core.prompts import PromptText
 from conduit.core.query import PRESETS
+from conduit.core.setting_names import is_link
 
 
 class Settings(BaseModel):
@@ -33,7 +35,7 @@ class Settings(BaseModel):
     api_key: SecretStr = Field(SecretStr(""), description="One bearer key with all scopes, beside the managed keys.")
     api_require_auth: bool = Field(False, description="Refuse to start when there is no usable key.")
     api_protected_prefixes: str = Field(
-        "/v1/", description="Paths that want a key, separated by commas; never /health/."
+        "/v1/", description="Paths that want a key beside /v1/, separated by commas; never /health/."
     )
     api_key_grace_s: float = Field(
         300.0, ge=0, le=86400, description="Seconds that a key seen lately stays good while the database is away."
@@ -334,10 +336,9 @@ class Settings(BaseModel):
         return headers
 
     @model_validator(mode="after")
-    def _has_a_door(self) -> Self:
-        required = self.api_require_auth or self.environment == "production"
-        if required and not any(API.startswith(f"{p.rstrip('/')}/") for p in parsed_list(self.api_protected_prefixes)):
-            raise ValueError(f"API_PROTECTED_PREFIXES: authentication is required, and {API} would be open; name it")
+    def _has_a_good_key(self) -> Self:
+        if self.environment == "production" and (why := weakness(self.api_key.get_secret_value())):
+            raise ValueError(f"API_KEY: {why}, and ENVIRONMENT=production wants one that nobody guesses: {STRONG}")
         return self
 
 
@@ -345,19 +346,29 @@ def parsed_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def covered(prefixes: str) -> tuple[str, ...]:
+    """The paths that want a key, once there is one: API's always."""
+    return tuple(dict.fromkeys((API, *parsed_list(prefixes))))
+
+
 API = "/v1/"
 TABLES = frozenset({"providers", "models", "keys"})
 
 
+VARIABLES = frozenset(name.upper() for name in Settings.model_fields if name not in TABLES)
+"""Environment variables that are settings."""
+
+
 def make_settings(*, file: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Settings from a parsed conduit.toml and environment variables, which win; empty variables count as unset.
+    """Settings from a parsed conduit.toml and environment variables, which win; empty variables count as unset, and so
+    does what Kubernetes and Docker say of a service whose name is a part of a setting's.
 
     Raises ConfigurationError that names the setting, where it stands, and what it takes.
     """
     from_environ = {
-        name: environ[name.upper()]
+        name: value
         for name in Settings.model_fields
-        if name not in TABLES and environ.get(name.upper(), "") != ""
+        if name not in TABLES and (value := environ.get(name.upper(), "").strip()) and not is_link(name.upper(), value)
     }
     try:
         return Settings.model_validate({**file, **from_environ})

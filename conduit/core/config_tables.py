@@ -8,7 +8,8 @@ from conduit.core.budget import Budget, Caps
 from conduit.core.catalogue import ABILITIES
 from conduit.core.query import PRESETS, Preferences
 
-STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True)
+"""Values out of mounted secrets end in a newline."""
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 

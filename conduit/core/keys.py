@@ -21,6 +21,10 @@ SECRET = re.compile(rb"cdt_[A-Za-z0-9_-]{43}")
 NAME = re.compile(r"(?!key_)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Fits into a line of 80 columns and into a header; one that begins as ids do could be taken for one."""
 
+SHORTEST, FEWEST = 16, 6
+"""Characters of a key that nobody guesses, and different ones among them."""
+STRONG = f"at least {SHORTEST} characters, as `openssl rand -hex 32` gives them"
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -135,3 +139,10 @@ def checked_scopes(scopes: Iterable[str]) -> frozenset[str]:
         wrong = f"{unknown[0][:64]!r} is not one of" if unknown else "at least one of"
         raise InvalidRequest(f"scopes: {wrong} {', '.join(SCOPES)}", param="scopes")
     return named
+
+
+def weakness(key: str) -> str:
+    """Why a key of the operator's own making may be guessed; empty: it may not, or there is none."""
+    if not key or (len(key) >= SHORTEST and len(set(key)) >= FEWEST and key not in (key + key)[1:-1]):
+        return ""
+    return f"is shorter than {SHORTEST} characters" if len(key) < SHORTEST else "repeats itself"

@@ -45,3 +45,9 @@ class CountingIds:
     def new(self, prefix: str) -> str:
         self._made[prefix] = self._made.get(prefix, 0) + 1
         return f"{prefix}_{self._made[prefix]:012x}"
+
+
+def private_by_default() -> None:
+    """What this process makes is its owner's alone, whichever part or library makes it: a database, what lies beside
+    it, exports, logs of payloads. For entrances, before anything is made."""
+    os.umask(0o077)

@@ -153,3 +153,8 @@ KNOWN_SERVERS: Sequence[KnownServer] = (
     KnownServer(name="ollama", key=None, url="OLLAMA_BASE_URL"),
     KnownServer(name="vllm", key="VLLM_API_KEY", url="VLLM_BASE_URL"),
 )
+
+
+def known_variables() -> set[str]:
+    """Environment variables that say where they are, and the keys to them."""
+    return {name for server in KNOWN_SERVERS for name in (server.key, server.url) if name}

@@ -15,7 +15,7 @@ from conduit.core.errors import ConfigurationError, LedgerConflict, LedgerError,
 from conduit.core.storage import Cap, Entry, Standby
 from conduit.stores import rows
 from conduit.stores.rows import Rows
-from conduit.stores.spool import SpoolFile, SpoolFull, left_behind
+from conduit.stores.spool import NO_ROOM, SpoolFile, SpoolFull, left_behind, try_out
 
 T = TypeVar("T")
 AT_ONCE = 100
@@ -66,7 +66,7 @@ class Detour:
         self.away = False
         """Whether the last try to write them failed."""
         self.full = False
-        """Whether the last append found no room."""
+        """Whether the next append would be lost, for the last one was, and nothing has shown since that it need not."""
         self._over = False
         """Whether the limit was reached: then nothing is taken until something has left."""
 
@@ -113,6 +113,11 @@ class Detour:
             raise
         self.full = False
         self._news.set()
+
+    def passed_by(self) -> None:
+        """An append went straight into the ledger."""
+        if not self.busy:
+            self.full = self._over = False
 
     async def behind(self) -> bool:
         """Whether any process that keeps its file here waits to write it."""
@@ -172,6 +177,8 @@ class Detour:
         while True:
             self._news.clear()
             try:
+                if self.full:
+                    await self._look_for_room()
                 if self._file is not None and self.busy:
                     await self._drain_own(self._file)
                 await self._adopt()
@@ -183,6 +190,22 @@ class Detour:
                 await self._rest(RETRY_S)
             else:
                 await self._rest(0.0 if self.busy else ADOPT_S)
+
+    async def _look_for_room(self) -> None:
+        """A gateway that is not ready is sent nothing, so that no append finds out that there is room again. Raises
+        LedgerUnavailable."""
+        if self._over and self.busy:  # until something has left
+            return
+        try:
+            await self._io(partial(try_out, self._terms.folder, self._terms.name))
+            usable = not self._over  # else it is too small for anything
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                return
+            usable = False
+        if not usable:
+            await self._replay(())  # it is up to the ledger alone
+        self.full = self._over = False
 
     async def _rest(self, seconds: float) -> None:
         if self.away:  # more that waits is no news of the database

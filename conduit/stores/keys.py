@@ -157,6 +157,8 @@ def _required(connection: Connection, name: str) -> KeyEntry:
 
 
 def _rotate(connection: Connection, name: str, secret: Secret, until_s: float) -> KeyEntry:
+    # Who rotates it too waits here, and then sees the secret that we have made: one alone has no end.
+    connection.execute(_named(name).with_only_columns(keys.c.id).with_for_update())
     entry = _required(connection, name)
     if entry.revoked_s is not None:
         raise NotFound("key", name, param="name")

@@ -1,5 +1,6 @@
 """A file of records that wait for the database: after whatever happens each is there whole, or not at all."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ SUFFIX = ".spool"
 DAMAGED = ".damaged"
 MOST_RECORD = 64 * 2**20
 """A length above this was never written: the file is damaged."""
+TRIAL = 64 * 1024
+"""Bytes that a disk takes which has room again."""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class SpoolFull(Exception):
@@ -145,6 +149,19 @@ class SpoolFile:
             except ValueError:
                 break
         return place
+
+
+def try_out(folder: Path, name: str) -> None:
+    """Raises OSError unless a file can be made there, and the disk takes as much as a few records."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".{name}.trial"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        path.unlink()
+        _write_all(descriptor, bytes(TRIAL), 0)
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def left_behind(folder: Path) -> list[Path]:

@@ -128,7 +128,8 @@ class SqlLedger:
         return None
 
     def _refused(self, error: BaseException) -> ConduitError:
-        reason = misconfigured(error)
+        where = self._address
+        reason = misconfigured(error, where.passed_on if isinstance(where, Server) else ())
         return ConfigurationError(f"DATABASE_URL: {self._address} {reason}") if reason else meaning(error)
 
     async def _read(self, work: Work[T]) -> T:

@@ -1,7 +1,7 @@
 """What a driver's error means to the ledger, in our own words: a driver's may quote a password or a prompt."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
@@ -13,6 +13,8 @@ BAD_VALUE = ("22", "23")
 """Classes of SQLSTATE: data exception, integrity constraint violation."""
 MISCONFIGURED = ("28", "3D000", "42501")
 """Authorization, no such database, no privilege."""
+UNKNOWN_PARAMETER = frozenset({"42704", "22023", "08P01"})
+"""Of a server or a pooler that is greeted with a setting it does not know, or with a value that is none."""
 
 SQLITE_CONFLICTS = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
 SQLITE_BAD_VALUE = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG})
@@ -54,11 +56,13 @@ def meaning(error: BaseException) -> LedgerError:
     return LedgerUnavailable(f"the database {SQLITE_AWAY.get(code & 0xFF, 'does not answer')}")
 
 
-def misconfigured(error: BaseException) -> str | None:
-    """Why waiting will not help, or None when it may."""
+def misconfigured(error: BaseException, passed_on: Sequence[str] = ()) -> str | None:
+    """Why waiting will not help, or None when it may. `passed_on`: names of parameters that the server was told."""
     code, state = _sqlite_code(error), sqlstate(error)
     if state.startswith(MISCONFIGURED):
         return "refuses this user or has no such database"
+    if passed_on and state in UNKNOWN_PARAMETER:
+        return f"refuses a parameter of the URL: take out {' or '.join(passed_on)}, or give it another value"
     if isinstance(_driver_error(error), ValueError):
         return "cannot be reached with this URL"
     if isinstance(error, PermissionError):  # asyncpg looks for a password file and for certificates at home

@@ -188,6 +188,8 @@ class Writer:
     async def _settle(self, batch: Sequence[Append]) -> None:
         """A batch that is refused is halved until the guilty stand alone. The order is kept."""
         error = await self._within_patience(batch) if batch else None
+        if error is None and batch and self._detour is not None:
+            self._detour.passed_by()
         if error is None:
             for append in batch:
                 append.receipt.fulfil()

@@ -117,6 +117,71 @@ async def test_many_at_once_never_hold_more_than_the_limit(holds: Holds) -> None
     assert await used(holds, DAY, KEY) == [0.5, 0.5]
 
 
+async def test_what_is_over_makes_room_for_what_comes_at_the_same_time(holds: Holds) -> None:
+    """Ten run under a limit of ten; each that ends costs half of what it held, and another comes."""
+    running = [held(f"first {n}", 0.1) for n in range(10)]
+    assert await asyncio.gather(*(holds.take(each, now_s=NOW) for each in running)) == [None] * 10
+    ended = [holds.settle(each, actual_usd=0.05) for each in running]
+    fates = await asyncio.gather(*ended, *(holds.take(held(f"next {n}", 0.1), now_s=NOW) for n in range(10)))
+    assert fates[10:].count(None) <= 5
+    assert await holds.spent([DAY]) == [(pytest.approx(0.5), 10)]
+    assert await used(holds) == [pytest.approx(0.5 + 0.1 * fates[10:].count(None))]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def replicas(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[list[SqlHolds]]:
+    sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'conduit.db'}" if sqlite else request.getfixturevalue("postgres_url")
+    ledgers = [SqlLedger(url) for _ in range(3)]
+    for ledger in ledgers:
+        await ledger.open()
+    yield [SqlHolds(ledger.database) for ledger in ledgers]
+    for ledger in ledgers:
+        await ledger.close()
+
+
+async def test_replicas_at_once_never_hold_more_than_the_limit(replicas: list[SqlHolds]) -> None:
+    """Each in the order of accounts in which it likes, and with calls that end in between."""
+    orders = ((DAY, KEY), (KEY, DAY), (KEY,))
+    taken = await asyncio.gather(
+        *(replicas[i % 3].take(held(str(i), 0.0625, *orders[i % 2]), now_s=NOW) for i in range(120)),
+        *(replicas[i % 3].settle(held(f"s{i}", 0.0, *orders[i % 3]), actual_usd=0.0) for i in range(60)),
+    )
+    assert taken[:120].count(None) == 8
+    assert await used(replicas[0], DAY, KEY) == [0.5, 0.5]
+
+
+async def test_four_hundred_at_once_are_a_matter_of_a_moment(replicas: list[SqlHolds]) -> None:
+    wide = DAY._replace(limit_usd=1000.0)
+
+    async def call(number: int) -> Account | None:
+        hold = held(str(number), 0.1, wide)
+        short = await replicas[0].take(hold, now_s=NOW)
+        await replicas[0].settle(hold, actual_usd=0.05)
+        return short
+
+    assert await asyncio.gather(*map(call, range(400))) == [None] * 400
+    assert await replicas[1].spent([wide]) == [(pytest.approx(20.0), 400)]
+    assert await used(replicas[1], wide) == [pytest.approx(20.0)]
+
+
+async def test_what_was_taken_for_somebody_who_left_is_given_back(replicas: list[SqlHolds]) -> None:
+    tasks = [asyncio.create_task(replicas[0].take(held(str(n), 0.1), now_s=NOW)) for n in range(5)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the first batch is under way
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.timeout(20):
+        while await used(replicas[0]) != [0.0] or replicas[0]._tasks:
+            await asyncio.gather(asyncio.sleep(0.001))
+    assert await holds_of(replicas[1], 1.0) is None
+
+
+async def holds_of(replica: SqlHolds, usd: float) -> Account | None:
+    return await replica.take(held("all of it", usd), now_s=NOW)
+
+
 async def test_a_database_that_is_away_is_unavailable(tmp_path: Path) -> None:
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'conduit.db'}")
     await ledger.open()

@@ -96,6 +96,17 @@ async def test_a_rotation_gives_no_old_secret_more_time(store: KeyStore) -> None
     assert {secret.expires_s for secret in entry.secrets} == {10.0, 20.0, None}
 
 
+async def test_of_many_rotations_at_once_one_secret_has_no_end(store: KeyStore) -> None:
+    await store.create(PLAIN)
+    fresh = [Secret(digest_of(bytes([number]))) for number in range(20)]
+    await asyncio.gather(*(store.rotate("web", secret, until_s=5000.0) for secret in fresh))
+    entry = await store.named("web")
+    assert entry is not None
+    assert len(entry.secrets) == 21
+    assert [secret.expires_s for secret in entry.secrets].count(None) == 1
+    assert {secret.expires_s for secret in entry.secrets} == {None, 5000.0}
+
+
 async def test_revoked_is_for_ever(store: KeyStore) -> None:
     await store.create(PLAIN)
     revoked = await store.revoke("web", now_s=1500.0)

@@ -1,8 +1,10 @@
 """What waits while the database is away: kept, replayed in its order, once, and nothing overtakes it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import errno
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -11,6 +13,7 @@ from conduit.core.storage import Place, Standby
 from conduit.stores import detour as module
 from conduit.stores.detour import FULL, LOST, Detour, Terms, can_wait
 from conduit.stores.rows import Rows
+from conduit.stores.spool import try_out
 from conduit.stores.writer import Append, Writer
 from tests.unit.stores.entries import decision, feedback, name, observation, outcome
 
@@ -31,6 +34,7 @@ class Book:
         self.open.set()
         self.away = False
         self.slow_s = 0.0
+        self.asked = 0
 
     async def write(self, batch: Sequence[Append]) -> None:
         await self._take([entry.id for append in batch for entry in append.entries])  # type: ignore[union-attr]
@@ -40,6 +44,7 @@ class Book:
         await self._take(names)
 
     async def _take(self, names: list[str]) -> None:
+        self.asked += 1
         if self.away:
             raise LedgerUnavailable("away")
         await self.open.wait()
@@ -190,3 +195,84 @@ async def test_a_folder_that_was_asked_for_and_cannot_be_used_is_a_mistake(tmp_p
     detour = Detour(Terms(tmp_path / "file" / "x", 1, "mine", required=True), Book().replay, print)
     with pytest.raises(ConfigurationError, match="SPOOL_PATH"):
         await detour.open()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not true():
+            await asyncio.gather(asyncio.sleep(0.001))
+
+
+class FullDisk:
+    """Refuses as the system does."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        self.refused += 1
+        raise OSError(errno.ENOSPC, "no space")
+
+
+@pytest.fixture
+async def lossy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Bench]:
+    """One that has just lost an append, for neither the ledger nor the spool could take it."""
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    monkeypatch.setattr(module, "ADOPT_S", 0.01)
+    bench = Bench(tmp_path / "spool", most_bytes=10 if request.param == "too small" else BIG)
+    await bench.start()
+    bench.book.away = True
+    if request.param == "broken":
+        (tmp_path / "spool").write_text("a file in the place of the folder")
+    (fate,) = await asyncio.gather(*bench.decide(1), return_exceptions=True)
+    assert isinstance(fate, LedgerUnavailable)
+    assert bench.detour.standby is Standby.FULL
+    yield bench
+    await bench.stop()
+
+
+@pytest.mark.parametrize("lossy", ["too small", "broken"], indirect=True)
+async def test_who_lost_something_is_well_again_when_something_is_kept(lossy: Bench) -> None:
+    lossy.book.away = False
+    assert await asyncio.gather(*lossy.decide(2)) == [Place.LEDGER]
+    assert lossy.detour.standby is Standby.READY
+
+
+@pytest.mark.parametrize("lossy", ["too small", "broken"], indirect=True)
+async def test_without_a_spool_it_is_well_again_when_the_ledger_is_back_though_nobody_asks(lossy: Bench) -> None:
+    asked = lossy.book.asked
+    await until(lambda: lossy.book.asked >= asked + 3)
+    assert lossy.detour.standby is Standby.FULL
+    lossy.book.away = False
+    await until(lambda: lossy.detour.standby is Standby.READY)
+    assert lossy.book.kept == []
+
+
+async def test_a_full_disk_is_well_again_when_it_has_room_though_nobody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ADOPT_S", 0.01)
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    bench, disk = Bench(tmp_path), FullDisk()
+    await bench.start()
+    with monkeypatch.context() as full:
+        full.setattr(module.SpoolFile, "make", disk)
+        full.setattr(module, "try_out", disk)
+        bench.book.away = True
+        (fate,) = await asyncio.gather(*bench.decide(1), return_exceptions=True)
+        assert isinstance(fate, LedgerUnavailable)
+        bench.book.away = False
+        await until(lambda: disk.refused >= 4)
+        assert bench.detour.standby is Standby.FULL  # the ledger may stand on the same disk
+    await until(lambda: bench.detour.standby is Standby.READY)
+    await bench.stop()
+
+
+def test_a_disk_is_tried_out_and_nothing_stays_of_it(tmp_path: Path) -> None:
+    try_out(tmp_path / "new", "mine")
+    assert names(tmp_path / "new") == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError):
+        try_out(tmp_path / "file", "mine")
