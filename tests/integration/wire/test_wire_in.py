@@ -33,7 +33,12 @@ def gateway(stub: StubProvider, tmp_path_factory: pytest.TempPathFactory) -> Ite
 # ------------------------------------------------------------------ an offer of another protocol
 
 H2C = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAA")
-WEBSOCKET = ("connection: keep-alive, Upgrade", "upgrade: websocket", "sec-websocket-version: 13", "sec-websocket-key: eA==")
+WEBSOCKET = (
+    "connection: keep-alive, Upgrade",
+    "upgrade: websocket",
+    "sec-websocket-version: 13",
+    "sec-websocket-key: eA==",
+)
 TLS = ("Connection: upgrade", "Upgrade: TLS/1.0, HTTP/2.0")
 
 
