@@ -47,7 +47,7 @@ class BoundedHead(HttpToolsProtocol):
     what waits to be sent within `unread_s` seconds.
 
     Fields after a body are dropped: whoever checked the headers has not seen them. An offer to go on in another
-    protocol (`Upgrade`) is passed over, as RFC 9110, 7.8 lets a server do: the request is answered as if there were none.
+    protocol (`Upgrade`) is passed over, as RFC 9110, 7.8 lets a server do: the request is answered without it.
     """
 
     head_s = 20.0

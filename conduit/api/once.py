@@ -30,7 +30,7 @@ class AnswerStream(StreamingResponse):
         super().__init__(frames, headers=headers, media_type="text/event-stream")
         self.whole = whole
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Ends when the caller leaves. Starlette's own waits for a moment in which the stream waits for something that
         is not there yet, and of a provider that sends as fast as it can there is none."""
         streaming = asyncio.create_task(self.stream_response(send))

@@ -90,15 +90,18 @@ def test_40_a_provider_and_a_caller_that_never_stop_do_not_outlast_the_grace(
 ) -> None:
     env = {"API_GRACE_S": "1"}
     config = declared(stub.base_url, {model: 1.0})
-    with GatewayProcess(tmp_path, config=config, command="conduit serve", env=env) as gateway:
-        with RawClient(gateway.port, wait_s=60) as client, ThreadPoolExecutor() as pool:
-            client.post(CHAT, {"model": model, "messages": HELLO, "stream": True})
-            assert b"200" in client.until(b"\r\n\r\n")
-            read = pool.submit(_all_of, client)
-            began = time.monotonic()
-            assert gateway.stop() == 0
-            assert time.monotonic() - began < 1 + 2 * SOON_S
-            assert read.result(60) >= 0
+    with (
+        GatewayProcess(tmp_path, config=config, command="conduit serve", env=env) as gateway,
+        RawClient(gateway.port, wait_s=60) as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        client.post(CHAT, {"model": model, "messages": HELLO, "stream": True})
+        assert b"200" in client.until(b"\r\n\r\n")
+        read = pool.submit(_all_of, client)
+        began = time.monotonic()
+        assert gateway.stop() == 0
+        assert time.monotonic() - began < 1 + 2 * SOON_S
+        assert read.result(60) >= 0
 
 
 def _all_of(client: RawClient) -> int:
