@@ -10,7 +10,8 @@ from asyncio import TimerHandle, Transport
 from http import HTTPStatus
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from conduit.api.envelope import CLOSE, Problem, problem_response
 from conduit.api.headers import USUAL
@@ -38,6 +39,20 @@ NO_REQUEST, TOO_SLOW, TOO_MUCH = (
     _alone(408, "request_timeout", "the head of the request did not come in time; send it again"),
     _alone(431, "headers_too_large", "the head of the request, or what is around its body, is too large"),
 )
+
+
+class Unchunked(RequestResponseCycle):
+    """For HTTP/1.0, which knows no chunks: where an answer says no length, the connection's end is its end."""
+
+    _endless = False
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.start":
+            if all(name != b"content-length" for name, _ in message.get("headers", ())):
+                self.chunked_encoding, self._endless = False, True
+        elif self._endless and message["type"] == "http.response.body":
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
 
 
 class BoundedHead(HttpToolsProtocol):
@@ -132,6 +147,8 @@ class BoundedHead(HttpToolsProtocol):
         if not self._again:
             self._in_head = False
             super().on_headers_complete()
+            if self.parser.get_http_version() == "1.0":
+                self.cycle.__class__ = Unchunked
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():

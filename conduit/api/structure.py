@@ -4,7 +4,7 @@ import numpy as np
 
 from conduit.core.errors import InvalidRequest
 
-MOST_CONTAINERS = 100_000
+MOST_CONTAINERS = 50_000
 """Arrays and objects: each is an object of Python's, which the garbage collector visits."""
 MOST_VALUES = 500_000
 """More than the 300,000 tokens that OpenAI takes in one request of embeddings."""
