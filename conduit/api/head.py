@@ -22,6 +22,8 @@ SPARED_BY_A_BYTE = 8
 """A byte of body in a chunk of its own has five around it."""
 LEAST_READ = 16_384
 """Bytes that whoever reads at all has taken in `unread_s`."""
+SPOKEN = frozenset({"1.0", "1.1"})
+"""The parser knows others, whose rules are not these."""
 FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 """What says where a body ends, and whether another request follows it."""
 
@@ -146,8 +148,11 @@ class BoundedHead(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if not self._again:
             self._in_head = False
+            version = self.parser.get_http_version()
+            if version not in SPOKEN:
+                raise ValueError(version)  # which makes it no request
             super().on_headers_complete()
-            if self.parser.get_http_version() == "1.0":
+            if version == "1.0":
                 self.cycle.__class__ = Unchunked
 
     def on_message_complete(self) -> None:

@@ -51,8 +51,8 @@ class WelcomingServer(uvicorn.Server):
 
 
 def serve(app: Starlette, *, host: str, port: int, delay_s: float, grace_s: int) -> None:
-    """Until SIGINT, SIGTERM, or SIGHUP unless that is ignored (nohup); then what is in flight ends within `grace_s` or is cut, the ledger is written, and the
-    exit code is 0.
+    """Until SIGINT, SIGTERM, or SIGHUP unless that is ignored (nohup); then what is in flight ends within `grace_s` or
+    is cut, the ledger is written, and the exit code is 0.
 
     uvicorn shuts down in order and raises the signal once more when it is done; this is what then receives it.
     """

@@ -120,3 +120,113 @@ def test_an_offer_makes_no_bent_length_right(gateway: GatewayProcess, lines: tup
         client.send(head(*lines, *H2C) + b"5\r\nhello\r\n0\r\n\r\n")
         assert client.reply().status == 400
         assert client.receive() == b""
+
+
+# ------------------------------------------------------------------ whose request it is
+
+
+def asked_by(lines: list[str], *, version: str = "1.1", path: str = "/v1/models") -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/{version}", *lines, "", ""]).encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("version", "lines", "status"),
+    [
+        ("1.1", [], 400),
+        ("1.1", ["x-host: localhost"], 400),
+        ("1.1", ["host: localhost", "host: localhost"], 400),
+        ("1.1", ["Host: localhost", "x: y", "hOST: evil.example"], 400),
+        ("1.0", ["host: localhost", "host: other"], 400),
+        ("1.1", ["host: localhost"], 200),
+        ("1.1", ["host:"], 200),
+        ("1.0", [], 200),
+        ("1.0", ["host: localhost"], 200),
+    ],
+    ids=lambda value: f"41 {value}",
+)
+@pytest.mark.parametrize("path", ["/v1/models", "/health/live"])
+def test_a_request_has_one_host(
+    gateway: GatewayProcess, version: str, lines: list[str], status: int, path: str
+) -> None:
+    with RawClient(gateway.port) as client:
+        client.send(asked_by(lines, version=version, path=path))
+        reply = client.reply()
+    assert reply.status == status
+    assert status == 200 or "Host" in reply.json["error"]["message"]
+
+
+KEY = "a-key-that-is-asked-for"
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """With a key, and room for few requests."""
+    env = {"API_KEY": KEY, "API_RATE_LIMIT": "30", "API_FAILED_AUTH_LIMIT": "9", "API_TOKEN_LIMIT": "100000"}
+    with GatewayProcess(tmp_path_factory.mktemp("keyed"), env=env, command="conduit serve") as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ([f"authorization: Bearer {KEY}"], 200),
+        ([f"authorization: Bearer {KEY} "], 200),
+        ([f"authorization: Bearer {KEY}\t"], 200),
+        ([f"authorization: Bearer {KEY} \t "], 200),
+        ([f"authorization: Bearer  {KEY}"], 200),
+        ([f"authorization:Bearer {KEY}"], 200),
+        ([f"Authorization: \t BEARER {KEY}"], 200),
+        ([f"authorization: Bearer {KEY}", f"authorization: Bearer {KEY}"], 401),
+        (["authorization:"], 401),
+        (["authorization: Bearer"], 401),
+        ([f"authorization: Bearer {KEY[:9]} {KEY[9:]}"], 401),
+        ([f"authorization: Basic {KEY}"], 401),
+    ],
+    ids=lambda value: f"41 {value!r}",
+)
+def test_blanks_around_a_key_are_not_its_own(keyed: GatewayProcess, lines: list[str], status: int) -> None:
+    with RawClient(keyed.port) as client:
+        client.send(asked_by(["host: localhost", *lines]))
+        assert client.reply().status == status
+
+
+def test_28_limits_name_their_settings(keyed: GatewayProcess) -> None:
+    good = {"authorization": f"Bearer {KEY}"}
+    hello = {"model": "auto", "n": 100, "max_tokens": 10_000, "messages": [{"role": "user", "content": "hi"}]}
+    told = ""
+    for _ in range(40):
+        reply = keyed.post(CHAT, hello if "API_TOKEN_LIMIT" not in told else {}, good)
+        told += reply.json["error"]["message"] if reply.status == 429 else ""
+    assert "API_RATE_LIMIT" in told
+    for _ in range(20):
+        reply = keyed.get("/v1/models", {"authorization": "Bearer wrong"})
+    assert reply.status == 429
+    assert "API_FAILED_AUTH_LIMIT" in reply.json["error"]["message"]
+
+
+# ------------------------------------------------------------------ old versions
+
+
+@pytest.mark.parametrize("more", [(), ("connection: keep-alive",), ("connection: close",)], ids=str)
+@pytest.mark.parametrize("stream", [False, True])
+def test_http_1_0_gets_no_chunks(gateway: GatewayProcess, more: tuple[str, ...], stream: bool) -> None:
+    """It does not know them: where there is no length the connection's end is the end."""
+    body = {"model": "one", "stream": stream, "messages": [{"role": "user", "content": "hello"}]}
+    with RawClient(gateway.port) as client:
+        client.post(CHAT, body, *more, version="1.0")
+        reply = client.reply()
+        assert client.receive() == b""
+    assert reply.status == 200
+    assert "transfer-encoding" not in reply.headers
+    assert reply.headers["connection"] == "close"
+    assert b"Hello." in reply.body
+    if stream:
+        assert reply.body.startswith(b"data: ")
+        assert reply.body.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("first", ["GET / HTTP/2.0", "PRI * HTTP/2.0", "GET /", "GET / HTTP/0.9", "GET / HTTP/1.1 x"])
+def test_versions_that_nobody_speaks_here_are_refused(gateway: GatewayProcess, first: str) -> None:
+    with RawClient(gateway.port) as client:
+        client.send(f"{first}\r\nhost: localhost\r\n\r\n".encode())
+        assert client.reply().status == 400
