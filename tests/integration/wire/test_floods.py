@@ -19,7 +19,7 @@ SOON_S = 4.0
 
 async def _flooded(asked: Asked, piece: bytes) -> None:
     await asked.begin_stream()
-    await asked.piece(delta(role="assistant", content=""))
+    await asked.piece(delta(role="assistant", content="Hello."))
     while True:
         await asked.piece(piece)
 
