@@ -71,16 +71,16 @@ def test_who_leaves_a_flood_is_noticed(
 ) -> None:
     assert callable(how)
     stub.forget()
-    client = RawClient(gateway.port)
-    client.post(CHAT, {"model": model, "messages": HELLO, "stream": True})
-    assert b"200" in client.until(b"\r\n\r\n")
-    read_until = time.monotonic() + reads_s
-    while time.monotonic() < read_until and model != "silent":
-        client.receive(65_536)
-    how(client)
-    began = time.monotonic()
-    asked = until(lambda: stub.of(model))[0]
-    until(lambda: asked.left, 60)
+    with RawClient(gateway.port) as client:
+        client.post(CHAT, {"model": model, "messages": HELLO, "stream": True})
+        assert b"200" in client.until(b"\r\n\r\n")
+        read_until = time.monotonic() + reads_s
+        while time.monotonic() < read_until and model != "silent":
+            client.receive(65_536)
+        how(client)
+        began = time.monotonic()
+        asked = until(lambda: stub.of(model))[0]
+        until(lambda: asked.left, 60)
     assert time.monotonic() - began < SOON_S
 
 
