@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from conduit.core.config_tables import STRICT, Dollars, KeyTable, ModelTable, ProviderTable, known_preset
+from conduit.core.config_tables import STRICT, Dollars, Hosts, KeyTable, ModelTable, ProviderTable, known_preset
 from conduit.core.errors import ConfigurationError
 from conduit.core.headers import parsed_headers
 from conduit.core.keys import STRONG, weakness
@@ -81,7 +81,7 @@ class Settings(BaseModel):
     cors_allowed_origins: str = Field(
         "", description="Origins, separated by commas, whose pages may call from a browser; * is any."
     )
-    api_allowed_hosts: str = Field(
+    api_allowed_hosts: Hosts = Field(
         "",
         description="While no key is asked for: names under which the gateway is reached, separated by commas, besides "
         "addresses, names without a dot and private ones; `*.example.com` is all below it, * any.",
@@ -319,14 +319,6 @@ class Settings(BaseModel):
             if origin != "*" and re.fullmatch(r"https?://[^/\s]+", origin) is None:
                 raise ValueError(f"{origin!r} is no origin: write https://host, without a path")
         return origins
-
-    @field_validator("api_allowed_hosts")
-    @classmethod
-    def _are_hosts(cls, hosts: str) -> str:
-        for host in parsed_list(hosts):
-            if re.fullmatch(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*", host) is None:
-                raise ValueError(f"{host!r} is no name of a host: write it without a scheme, a port or a path")
-        return hosts
 
     @field_validator("redis_url")
     @classmethod
