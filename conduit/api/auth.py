@@ -66,7 +66,7 @@ def _token(scope: Scope) -> bytes:
     if not sent:
         raise Unauthenticated("authentication_required", "send your key as `Authorization: Bearer <key>`")
     scheme, _, token = sent[0].partition(b" ")
-    token = token.strip(b" ")
+    token = token.strip(b" \t")  # what may stand around any value of a header
     if len(sent) > 1 or scheme.lower() != BEARER or not token:
         raise Unauthenticated("invalid_auth_format", "the Authorization header must be one: `Bearer <key>`")
     return token

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from conduit.api.schema import ChatExtension
+from conduit.api.structure import check_structure
 from conduit.core.catalogue import AUTO
 from conduit.core.errors import InvalidRequest
 from conduit.core.query import Preferences, Query, estimate_tokens
@@ -37,6 +38,7 @@ def session_of(request: Request) -> str | None:
 async def json_object(request: Request) -> dict[str, Any]:
     """The body as a JSON object. Raises InvalidRequest (400) when it is anything else."""
     body = await request.body()
+    check_structure(body)
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:

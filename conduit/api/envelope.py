@@ -1,7 +1,7 @@
 """One error envelope everywhere, in OpenAI's shape: exceptions become it here and nowhere else."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from conduit.api.missing import MOST_SHOWN, no_such_path
+from conduit.api.paths import is_routed, routed_path
 from conduit.core.errors import (
     AllModelsFailed,
     BudgetExceeded,
@@ -39,10 +41,11 @@ class Refused(ConduitError):
 
 
 class RequestTooLarge(Refused):
-    """More bytes than this path takes. `actual_size` is what was declared, or as far as it was read."""
+    """More bytes than this path takes. `actual_size` is what was declared, or as far as it was read; `setting` is what
+    the operator can raise."""
 
-    def __init__(self, *, max_size: int, actual_size: int) -> None:
-        told = f"the body has {actual_size} bytes or more; {max_size} are accepted here"
+    def __init__(self, *, max_size: int, actual_size: int, setting: str) -> None:
+        told = f"the body has {actual_size} bytes or more; {max_size} are accepted here ({setting})"
         super().__init__(413, "request_too_large", told)
         self.max_size, self.actual_size = max_size, actual_size
 
@@ -52,6 +55,14 @@ class BodyTooSlow(Refused):
 
     def __init__(self, body_s: float) -> None:
         super().__init__(408, "request_timeout", f"the body did not come within {body_s:g} seconds; send it again")
+
+
+class BodiesTooMany(Refused):
+    """This process holds as many bytes of bodies as it may."""
+
+    def __init__(self, most: int) -> None:
+        told = f"bodies of {most} bytes are being worked on (API_MAX_BODIES_SIZE); send it again"
+        super().__init__(503, "overloaded", told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,8 @@ def _not_taken(error: Refused) -> Problem:
     sizes: dict[str, int] = {}
     if isinstance(error, RequestTooLarge):
         sizes = {"max_size": error.max_size, "actual_size": error.actual_size}
-    return Problem(error.status, error.code, str(error), more=sizes, headers=CLOSE)
+    headers = CLOSE | {"retry-after": "1"} if isinstance(error, BodiesTooMany) else CLOSE
+    return Problem(error.status, error.code, str(error), more=sizes, headers=headers)
 
 
 def _nobody_left(error: NoEligibleModel | BudgetExceeded) -> Problem:
@@ -186,6 +198,17 @@ def _of_http(error: HTTPException) -> Problem:
     )
 
 
+def _told_of_path(problem: Problem, request: Request) -> str:
+    """What Starlette's router cannot say of a request for which it has no route."""
+    path = routed_path(request.scope)
+    if problem.status == 404:
+        routes = request.app.routes
+        return no_such_path(request.method, path, lambda meant: is_routed(meant, routes))
+    if problem.status == 405:
+        return f"{path[:MOST_SHOWN]} does not take {request.method}, but {problem.headers.get('Allow', 'others')}"
+    return problem.message
+
+
 def json_response(content: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(body, status, headers, media_type="application/json")
@@ -211,6 +234,8 @@ async def answer_error(request: Request, error: Exception) -> Response:
         note["code"] = "upstream_rejected"
         return _providers_own(error, request.scope["conduit.request_id"])
     problem = problem_of(error)
+    if isinstance(error, HTTPException):
+        problem = replace(problem, message=_told_of_path(problem, request))
     note["code"] = problem.code
     return problem_response(problem, request.scope["conduit.request_id"])
 

@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from conduit.api.auth import Authentication
 from conduit.api.boundary import ErrorBoundary
 from conduit.api.headers import CrossOrigin, SecurityHeaders, cors
+from conduit.api.opendoor import OpenDoor
 from conduit.api.paths import PROBES, routed_path, sent
 from conduit.api.payloads import PayloadTap
 from conduit.api.ratelimit import RateLimit
@@ -54,6 +55,7 @@ def middleware(
             SizeLimit,
             small=settings.api_max_request_size,
             large=settings.api_max_chat_size,
+            most=settings.api_max_bodies_size,
             body_s=settings.api_body_timeout_s,
             clock=clock,
         ),
@@ -64,6 +66,11 @@ def middleware(
             ids=ids,
         ),
         Middleware(Authentication, protected_prefixes=covered(settings.api_protected_prefixes)),
+        Middleware(
+            OpenDoor,
+            origins=parsed_list(settings.cors_allowed_origins),
+            hosts=(settings.api_host, *parsed_list(settings.api_allowed_hosts)),
+        ),
         Middleware(
             RateLimit,
             usual=Limits(

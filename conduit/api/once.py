@@ -1,10 +1,12 @@
 """Idempotency-Key: a request that is sent again is answered again, and not done again."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from functools import wraps
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from conduit.api.body import session_of
 from conduit.api.presence import PROMISED
@@ -27,6 +29,24 @@ class AnswerStream(StreamingResponse):
     ) -> None:
         super().__init__(frames, headers=headers, media_type="text/event-stream")
         self.whole = whole
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Ends when the caller leaves. Starlette's own waits for a moment in which the stream waits for something that
+        is not there yet, and of a provider that sends as fast as it can there is none."""
+        streaming = asyncio.create_task(self.stream_response(send))
+        leaving = asyncio.create_task(self.listen_for_disconnect(receive))
+        both = (streaming, leaving)
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.wait(both)
+            if isinstance(self.body_iterator, AsyncGenerator):  # which may have been waiting for its reader
+                await self.body_iterator.aclose()
+        for task in both:
+            if not task.cancelled():
+                task.result()
 
 
 def once(endpoint: Endpoint) -> Endpoint:

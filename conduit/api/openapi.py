@@ -28,19 +28,19 @@ JSON = "application/json"
 CODES: Mapping[int, tuple[str, ...]] = {
     400: ("invalid_request",),
     401: ("authentication_required", "invalid_auth_format", "invalid_api_key"),
-    403: ("permission_denied",),
+    403: ("permission_denied", "foreign_host", "foreign_origin"),
     404: ("not_found",),
     405: ("method_not_allowed",),
     408: ("request_timeout",),
     409: ("idempotency_in_progress", "idempotency_conflict", "invalid_request"),
     413: ("request_too_large",),
-    415: ("unsupported_encoding",),
+    415: ("unsupported_encoding", "unsupported_media_type"),
     422: ("invalid_request", "no_eligible_model"),
     429: ("rate_limit_exceeded", "budget_exceeded"),
     431: ("headers_too_large",),
     500: ("internal_error",),
     502: ("upstream_error",),
-    503: ("ledger_unavailable", "keys_unavailable", "limits_unavailable"),
+    503: ("ledger_unavailable", "keys_unavailable", "limits_unavailable", "overloaded"),
     504: ("upstream_timeout",),
 }
 """Status -> what `error.code` may be."""
@@ -143,6 +143,7 @@ OPERATIONS = (
         "FeedbackIn", scope=FEEDBACK, headers=ONCE,
     ),
     Operation("GET", "/v1/models", "Who can be asked", _json("Models"), KEYED, scope=COMPLETE),
+    Operation("GET", "/v1/models/{id}", "One of them", _json("Model"), (*KEYED, 404), scope=COMPLETE),
     Operation(
         "GET", "/v1/stats", "Totals, savings, drift", _json("Stats"), (*KEYED, 404), scope=READ, query={"key": STRING}
     ),

@@ -1,6 +1,9 @@
 """What several layers must know of a request before it is routed."""
 
+from collections.abc import Iterable
+
 from starlette._utils import get_route_path
+from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 HEALTH = "/health/"
@@ -24,6 +27,12 @@ def routed_path(scope: Scope) -> str:
     """What the router looks at, not what a URL looks like: `root_path` is taken off, and nothing is decoded or
     normalised that the router would not."""
     return get_route_path(scope)
+
+
+def is_routed(path: str, routes: Iterable[BaseRoute]) -> bool:
+    """Whether one of them is for this path, by whatever method."""
+    asked = {"type": "http", "method": "GET", "path": path}
+    return any(route.matches(asked)[0] is not Match.NONE for route in routes)
 
 
 def is_health(scope: Scope) -> bool:

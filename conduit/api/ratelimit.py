@@ -22,9 +22,10 @@ from conduit.gateway.limiter import Entry, Limiter
 Headers = list[tuple[bytes, bytes]]
 DEGRADED = (b"x-conduit-degraded", b"ratelimit")
 TOO_MUCH = {
-    "requests": "{current} requests within a minute, {limit} are allowed",
-    "tokens": "{current} tokens within a minute are taken or set aside, {limit} are allowed",
-    "concurrent": "{current} requests are running, {limit} may at once",
+    "requests": "{current} requests within a minute, {limit} are allowed (API_RATE_LIMIT, or the key's own limit)",
+    "tokens": "{current} tokens within a minute are taken or set aside, {limit} are allowed (API_TOKEN_LIMIT, or the "
+    "key's own limit)",
+    "concurrent": "{current} requests are running, {limit} may at once (API_CONCURRENT_LIMIT, or the key's own limit)",
 }
 
 

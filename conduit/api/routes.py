@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -26,6 +27,7 @@ from conduit.api.views import (
     feedback_headers,
     feedback_view,
     judge_view,
+    model_view,
     models_view,
     outcome_headers,
     record_view,
@@ -158,6 +160,17 @@ async def models(request: Request) -> Response:
     return json_response(models_view(conduit.router.catalogue, conduit.started_s))
 
 
+async def model(request: Request) -> Response:
+    """Names may hold slashes."""
+    conduit, name = _conduit(request), request.path_params["id"]
+    if not name:
+        raise HTTPException(404)
+    found = model_view(conduit.router.catalogue, name, conduit.started_s)
+    if found is None:
+        raise NotFound("model", name, param="model")
+    return json_response(found)
+
+
 async def stats(request: Request) -> Response:
     conduit = _conduit(request)
     await conduit.follower.catch_up()  # so that the answer is a function of the ledger, whoever gives it
@@ -244,6 +257,7 @@ ROUTES = [
     Route("/v1/route", needs(COMPLETE, route), methods=["POST"]),
     Route("/v1/feedback", needs(FEEDBACK, once(feedback)), methods=["POST"]),
     Route("/v1/models", needs(COMPLETE, models)),
+    Route("/v1/models/{id:path}", needs(COMPLETE, model)),
     Route("/v1/stats", needs(READ, stats)),
     Route("/v1/decisions", needs(READ, decisions)),
     Route("/v1/decisions/{id}", needs(READ, decision)),

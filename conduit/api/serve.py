@@ -2,14 +2,15 @@
 
 import asyncio
 import signal
+import socket
 import sys
-from socket import socket
 from types import FrameType
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 
+from conduit.api.descriptors import Watch, raise_limit
 from conduit.api.head import BoundedHead
 from conduit.assemble.conduit import Conduit
 from conduit.core.catalogue import Price
@@ -23,14 +24,21 @@ class WelcomingServer(uvicorn.Server):
         super().__init__(config)
         self._state, self._delay_s = app.state, delay_s
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._descriptors = Watch()
 
-    async def startup(self, sockets: list[socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
             conduit: Conduit = self._state.conduit
             asks = await conduit.keyring.asks()
             print(welcome(conduit, self.config.host, self.config.port, asks=asks), flush=True)  # noqa: T201
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if counter % 10 == 0:
+            self._descriptors.look()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Of a signal, at whatever place the loop happens to be."""
@@ -43,15 +51,28 @@ class WelcomingServer(uvicorn.Server):
 
 
 def serve(app: Starlette, *, host: str, port: int, delay_s: float, grace_s: int) -> None:
-    """Until SIGINT or SIGTERM; then what is in flight ends within `grace_s` or is cut, the ledger is written, and the
-    exit code is 0.
+    """Until SIGINT, SIGTERM, or SIGHUP unless that is ignored (nohup); then what is in flight ends within `grace_s` or
+    is cut, the ledger is written, and the exit code is 0.
 
     uvicorn shuts down in order and raises the signal once more when it is done; this is what then receives it.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # else the end of a terminal would cut what is in flight
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    raise_limit()
     quiet: dict[str, Any] = {"log_config": None, "access_log": False}
     config = uvicorn.Config(app, host=host, port=port, http=BoundedHead, timeout_graceful_shutdown=grace_s, **quiet)
-    WelcomingServer(app, config, delay_s=delay_s).run()
+    WelcomingServer(app, config, delay_s=delay_s).run(_listening(host, port, config.backlog))
+
+
+def _listening(host: str, port: int, backlog: int) -> list[socket.socket] | None:
+    """All of IPv4 too where all of IPv6 is meant: event loops take `::` for IPv6 alone. None: uvicorn does it."""
+    if host != "::" or not socket.has_dualstack_ipv6():
+        return None
+    try:
+        return [socket.create_server((host, port), family=socket.AF_INET6, backlog=backlog, dualstack_ipv6=True)]
+    except OSError as error:
+        sys.exit(f"conduit: cannot listen on port {port} of all addresses: {error.strerror}")
 
 
 def welcome(conduit: Conduit, host: str, port: int, *, asks: bool) -> str:

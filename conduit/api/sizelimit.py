@@ -1,31 +1,46 @@
-"""How much a request may bring, and how long it may take: counted as it arrives, whatever its headers say."""
+"""How much a request may bring, and all together, and how long it may take: counted as it arrives, whatever is said."""
 
+from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from conduit.api.envelope import BodyTooSlow, Refused, RequestTooLarge
-from conduit.api.paths import declared_size, is_health, routed_path, sent
+from conduit.api.envelope import BodiesTooMany, BodyTooSlow, Refused, RequestTooLarge
+from conduit.api.paths import declared_size, is_health, is_routed, routed_path, sent
 from conduit.core.protocols import Clock
 from conduit.gateway.patience import patiently
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 LARGE_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings"})
-CONTENT_ENCODING = b"content-encoding"
+HOST, CONTENT_ENCODING = b"host", b"content-encoding"
 MOST_HEADERS, MOST_HEADER_BYTES = 100, 32_768
+
+
+class Limit(NamedTuple):
+    """Of a body, in bytes, and the setting that says so."""
+
+    size: int
+    setting: str
 
 
 class SizeLimit:
     """`small` bytes of body for every path but LARGE_PATHS, which take `large`; all of it within `body_s` seconds.
 
-    A compressed body is refused: nobody needs one here, and it may hold a thousand times what is counted.
+    A compressed body is refused: nobody needs one here, and it may hold a thousand times what is counted. A body is
+    kept until its request is answered, for it may go to several models: all that are kept have at most `most` bytes.
     """
 
-    def __init__(self, app: ASGIApp, *, small: int, large: int, body_s: float, clock: Clock) -> None:
-        self._app, self._small, self._large, self._body_s, self._clock = app, small, large, body_s, clock
+    def __init__(self, app: ASGIApp, *, small: int, large: int, most: int, body_s: float, clock: Clock) -> None:
+        self._app, self._body_s, self._clock, self._room = app, body_s, clock, _Room(most)
+        self._small, self._large = Limit(small, "API_MAX_REQUEST_SIZE"), Limit(large, "API_MAX_CHAT_SIZE")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or is_health(scope):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        _check_host(scope)
+        if is_health(scope):
             await self._app(scope, receive, send)
             return
         _check_headers(scope)
@@ -33,32 +48,73 @@ class SizeLimit:
             await self._app(scope, receive, send)
             return
         _check_encoding(scope)
-        limit = self._large if routed_path(scope) in LARGE_PATHS else self._small
+        path = routed_path(scope)
+        limit = self._large if path in LARGE_PATHS else self._small
         declared = declared_size(scope)
-        if declared > limit:
-            raise RequestTooLarge(max_size=limit, actual_size=declared)
-        await self._app(scope, self._counting(receive, limit), send)
+        if declared > limit.size and _is_here(path, scope):  # else it is 404, and nobody reads the body
+            raise RequestTooLarge(max_size=limit.size, actual_size=declared, setting=limit.setting)
+        body = _Body(receive, limit, self._room, self._clock, self._body_s)
+        try:
+            await self._app(scope, body.receive, send)
+        finally:
+            self._room.taken -= body.read
 
-    def _counting(self, receive: Receive, limit: int) -> Receive:
-        """A `receive` that raises RequestTooLarge with the first byte too many, and BodyTooSlow when time is up."""
-        read, due_s = 0, self._clock.elapsed_s() + self._body_s
-        whole = False
 
-        async def counted() -> Message:
-            nonlocal read, whole
-            if whole:  # what comes now is that the caller has left, and that may take its time
-                return await receive()
-            try:
-                message = await patiently(receive(), due_s - self._clock.elapsed_s())
-            except TimeoutError:
-                raise BodyTooSlow(self._body_s) from None
-            read += len(message.get("body", b""))
-            if read > limit:
-                raise RequestTooLarge(max_size=limit, actual_size=read)
-            whole = not message.get("more_body", False)
-            return message
+@dataclass(slots=True)
+class _Room:
+    """For the bodies of all requests that are not answered yet."""
 
-        return counted
+    most: int
+    taken: int = 0
+
+    def take(self, size: int) -> None:
+        """Raises BodiesTooMany."""
+        self.taken += size
+        if self.taken > self.most:
+            raise BodiesTooMany(self.most)
+
+
+class _Body:
+    """Of one request: `receive` raises RequestTooLarge with the first byte too many, BodyTooSlow when time is up, and
+    BodiesTooMany."""
+
+    __slots__ = ("_clock", "_due_s", "_limit", "_receive", "_room", "_within_s", "read", "whole")
+
+    def __init__(self, receive: Receive, limit: Limit, room: _Room, clock: Clock, within_s: float) -> None:
+        self._receive, self._limit, self._room, self._clock = receive, limit, room, clock
+        self._within_s, self._due_s = within_s, clock.elapsed_s() + within_s
+        self.read, self.whole = 0, False
+
+    async def receive(self) -> Message:
+        if self.whole:  # what comes now is that the caller has left, and that may take its time
+            return await self._receive()
+        try:
+            message = await patiently(self._receive(), self._due_s - self._clock.elapsed_s())
+        except TimeoutError:
+            raise BodyTooSlow(self._within_s) from None
+        size = len(message.get("body", b""))
+        self.read += size
+        if self.read > self._limit.size:
+            raise RequestTooLarge(max_size=self._limit.size, actual_size=self.read, setting=self._limit.setting)
+        self._room.take(size)
+        self.whole = not message.get("more_body", False)
+        return message
+
+
+def _is_here(path: str, scope: Scope) -> bool:
+    """Under no router all paths are."""
+    app = scope.get("app")
+    return app is None or is_routed(path, app.routes)
+
+
+def _check_host(scope: Scope) -> None:
+    """RFC 9112, 3.2: two readers of a request with two hosts, or none, could take it for two different ones."""
+    headers, named = scope["headers"], sent(scope)
+    if HOST not in named:
+        if scope.get("http_version") == "1.1":
+            raise Refused(400, "invalid_request", "a request of HTTP/1.1 has one Host header, and this one has none")
+    elif len(headers) != len(named) and [name for name, _ in headers].count(HOST) > 1:
+        raise Refused(400, "invalid_request", "a request has one Host header, and this one has several")
 
 
 def _check_headers(scope: Scope) -> None:

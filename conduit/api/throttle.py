@@ -153,7 +153,8 @@ def _refusal(entry: Entry) -> Problem:
     return Problem(
         429,
         "rate_limit_exceeded",
-        f"{admission.limit} wrong keys came from this address within a minute; wait, and send the right one",
+        f"{admission.limit} wrong keys came from this address within a minute (API_FAILED_AUTH_LIMIT); wait, and "
+        "send the right one",
         more={"retry_after": retry_after, "limit": admission.limit, "current": admission.current},
         headers=headers,
     )

@@ -18,11 +18,17 @@ CAPPED = "recorded, but it teaches less than it could: all weight that one key g
 
 
 def models_view(catalogue: Catalogue, created_s: float) -> dict[str, Any]:
-    owners = {AUTO: "conduit"} | {m.name: m.provider for m in catalogue}
-    data = [
-        {"id": name, "object": "model", "created": int(created_s), "owned_by": owner} for name, owner in owners.items()
-    ]
-    return {"object": "list", "data": data, "models": list(owners), "default_model": AUTO}
+    names = [AUTO, *(m.name for m in catalogue)]
+    data = [model_view(catalogue, name, created_s) for name in names]
+    return {"object": "list", "data": data, "models": names, "default_model": AUTO}
+
+
+def model_view(catalogue: Catalogue, name: str, created_s: float) -> dict[str, Any] | None:
+    """None when it is nobody's name."""
+    if name != AUTO and name not in catalogue:
+        return None
+    owner = "conduit" if name == AUTO else catalogue[name].provider
+    return {"id": name, "object": "model", "created": int(created_s), "owned_by": owner}
 
 
 def decision_headers(decision: Decision, *, model: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from conduit.core.config_tables import STRICT, Dollars, KeyTable, ModelTable, ProviderTable, known_preset
+from conduit.core.config_tables import STRICT, Dollars, Hosts, KeyTable, ModelTable, ProviderTable, known_preset
 from conduit.core.errors import ConfigurationError
 from conduit.core.headers import parsed_headers
 from conduit.core.keys import STRONG, weakness
@@ -46,6 +46,11 @@ class Settings(BaseModel):
     api_max_chat_size: int = Field(
         8_000_000, gt=0, description="Bytes of body accepted by /v1/chat/completions, /v1/embeddings."
     )
+    api_max_bodies_size: int = Field(
+        128_000_000,
+        gt=0,
+        description="Bytes of all bodies that a process holds at once; over it callers are told 503.",
+    )
     api_body_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="Seconds within which all of a request's body must have come."
     )
@@ -75,6 +80,11 @@ class Settings(BaseModel):
     )
     cors_allowed_origins: str = Field(
         "", description="Origins, separated by commas, whose pages may call from a browser; * is any."
+    )
+    api_allowed_hosts: Hosts = Field(
+        "",
+        description="While no key is asked for: names under which the gateway is reached, separated by commas, besides "
+        "addresses, names without a dot and private ones; `*.example.com` is all below it, * any.",
     )
     redis_url: SecretStr = Field(
         SecretStr(""), description="Where replicas count limits together: `redis://host:6379/0`; empty: each alone."

@@ -1,8 +1,9 @@
 """The tables of conduit.toml: providers, models, and what each key may spend."""
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from conduit.core.budget import Budget, Caps
 from conduit.core.catalogue import ABILITIES
@@ -10,6 +11,17 @@ from conduit.core.query import PRESETS, Preferences
 
 STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True)
 """Values out of mounted secrets end in a newline."""
+
+
+def _are_hosts(hosts: str) -> str:
+    for host in (part.strip() for part in hosts.split(",") if part.strip()):
+        if re.fullmatch(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*", host) is None:
+            raise ValueError(f"{host!r} is no name of a host: write it without a scheme, a port or a path")
+    return hosts
+
+
+Hosts = Annotated[str, AfterValidator(_are_hosts)]
+"""Names, separated by commas."""
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 

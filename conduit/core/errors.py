@@ -92,7 +92,8 @@ class BudgetExceeded(ConduitError):
         when = "when calls that run now have ended" if held else "when the period is over"
         super().__init__(
             f"the budget of {account} for {period}, {limit_usd:g} USD, does not pay for this request at most; "
-            f"send it again {when}, ask for fewer tokens, or raise the cap"
+            f"send it again {when}, ask for fewer tokens, or raise the cap "
+            "(CAP_USD_PER_DAY, CAP_USD_PER_MONTH, or the key's own in conduit.toml)"
         )
         self.account, self.period, self.limit_usd = account, period, limit_usd
         self.retry_after_s = retry_after_s

@@ -138,8 +138,7 @@ def test_an_odd_page_is_a_page(gateway: GatewayProcess, before: str) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        {"content-type": "text/plain"},
-        {"content-type": "\xff\xfe"},
+        {"content-type": "application/json; charset=\xff\xfe"},
         {"x-request-id": "\xff" * 50},
         {"traceparent": "garbage", "tracestate": "\xe9"},
         {"traceparent": "x" * 20_000},
@@ -151,6 +150,15 @@ def test_an_odd_page_is_a_page(gateway: GatewayProcess, before: str) -> None:
 def test_odd_headers_change_nothing(gateway: GatewayProcess, headers: dict[str, str]) -> None:
     """The answer is an answer."""
     assert gateway.post(CHAT, {"model": "auto", "messages": HELLO}, headers).status == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "\xff\xfe"])
+def test_a_body_that_does_not_say_it_is_json_is_refused_while_no_key_is_asked_for(
+    gateway: GatewayProcess, kind: str
+) -> None:
+    """A page of another site can send it without asking."""
+    told = gateway.post(CHAT, {"model": "auto", "messages": HELLO}, {"content-type": kind})
+    problem(told, 415, "unsupported_media_type")
 
 
 # ------------------------------------------------------------------ what must not be repeated

@@ -12,6 +12,7 @@ from conduit.api.auth import Authentication
 from conduit.api.boundary import ErrorBoundary
 from conduit.api.headers import CrossOrigin, SecurityHeaders
 from conduit.api.middleware import RequestContext
+from conduit.api.opendoor import OpenDoor
 from conduit.api.ratelimit import RateLimit
 from conduit.api.sizelimit import SizeLimit
 from conduit.api.throttle import FailedAuthThrottle
@@ -42,6 +43,7 @@ def test_the_stack_is_the_declared_one() -> None:
         SizeLimit,
         FailedAuthThrottle,
         Authentication,
+        OpenDoor,
         RateLimit,
     ]
     assert found[: len(declared)] == declared

@@ -66,7 +66,7 @@ def test_the_reference_names_no_metric_that_is_not_declared() -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=lambda r: r.path)
 def test_every_route_is_documented(route) -> None:
     for method in route.methods - {"HEAD"}:
-        assert f"{method} {route.path}" in HTTP_API
+        assert f"{method} {route.path.replace(':path', '')}" in HTTP_API
 
 
 def test_every_error_code_is_documented() -> None:

@@ -16,6 +16,7 @@ from conduit.core.config import make_settings
 
 OWN = "the-operators-own-key"
 Header = tuple[bytes, bytes]
+USUAL: Sequence[Header] = ((b"host", b"localhost"), (b"content-type", b"application/json"))
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Inside:
             "raw_path": path.encode(),
             "root_path": "",
             "query_string": query.encode(),
-            "headers": list(headers),
+            "headers": [*(usual for usual in USUAL if usual[0] not in dict(headers)), *headers],
             "client": (client, 40_000),
             "server": ("127.0.0.1", 80),
             "scheme": "http",

@@ -28,7 +28,7 @@ BROKEN = UpstreamError("http 500", status=500)
     [
         (InvalidRequest("bad", param="x"), 422, "invalid_request", "x"),
         (InvalidRequest("bad", status=400), 400, "invalid_request", None),
-        (RequestTooLarge(max_size=1, actual_size=2), 413, "request_too_large", None),
+        (RequestTooLarge(max_size=1, actual_size=2, setting="API_MAX_CHAT_SIZE"), 413, "request_too_large", None),
         (NotFound("model", "x", param="model"), 404, "not_found", "model"),
         (NoEligibleModel({"a": "max_cost"}), 422, "no_eligible_model", None),
         (AllModelsFailed(FAILED, [BROKEN]), 502, "upstream_error", None),
@@ -54,7 +54,10 @@ def test_every_exception_has_its_answer(error: Exception, status: int, code: str
 
 def test_what_helps_stands_beside_the_error() -> None:
     """Sizes, reasons, attempts; when to come again."""
-    assert problem_of(RequestTooLarge(max_size=1, actual_size=2)).more == {"max_size": 1, "actual_size": 2}
+    assert problem_of(RequestTooLarge(max_size=1, actual_size=2, setting="API_MAX_CHAT_SIZE")).more == {
+        "max_size": 1,
+        "actual_size": 2,
+    }
     assert problem_of(NoEligibleModel({"a": "deny"})).more == {"removed": {"a": "deny"}}
     attempt = {"model": "a", "latency_s": 0.1, "error": "http 500", "counts": False}
     assert problem_of(AllModelsFailed(FAILED, [BROKEN])).more == {"attempts": [attempt]}

@@ -78,7 +78,7 @@ async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def sized(app: ASGIApp, *, small: int = 10, large: int = 100, body_s: float = 60.0) -> SizeLimit:
-    return SizeLimit(app, small=small, large=large, body_s=body_s, clock=SystemClock())
+    return SizeLimit(app, small=small, large=large, most=10**9, body_s=body_s, clock=SystemClock())
 
 
 LIMITED = sized(echo)

@@ -15,6 +15,12 @@ DOCUMENT: dict[str, Any] = orjson.loads(orjson.dumps(document()))
 OPERATIONS = {(method.upper(), path): said for path, item in DOCUMENT["paths"].items() for method, said in item.items()}
 
 
+def declared(route: Any) -> str:
+    """OpenAPI does not say that a part of a path may hold slashes."""
+    path: str = route.path
+    return path.replace(":path}", "}")
+
+
 def documented() -> set[tuple[int, str]]:
     """(status, code) of the table of errors."""
     rows = re.findall(r"^\| `(\w+)` \| ([\d, ]+) \|", HTTP_API, re.MULTILINE)
@@ -29,7 +35,7 @@ def refs(node: Any) -> set[str]:
 
 
 def test_the_operations_are_the_routes() -> None:
-    assert set(OPERATIONS) == {(method, route.path) for route in ROUTES for method in route.methods - {"HEAD"}}
+    assert set(OPERATIONS) == {(method, declared(route)) for route in ROUTES for method in route.methods - {"HEAD"}}
 
 
 def test_the_codes_are_those_of_the_table_of_errors() -> None:
@@ -71,5 +77,5 @@ def test_links_lead_to_operations_with_what_these_take() -> None:
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.path.startswith("/v1/")], ids=lambda r: r.path)
 def test_what_needs_a_scope_says_so(route: Any) -> None:
     for method in route.methods - {"HEAD"}:
-        assert {"401", "403", "429"} <= set(OPERATIONS[method, route.path]["responses"])
-        assert OPERATIONS[method, route.path]["security"][0] == {"key": []}
+        assert {"401", "403", "429"} <= set(OPERATIONS[method, declared(route)]["responses"])
+        assert OPERATIONS[method, declared(route)]["security"][0] == {"key": []}

@@ -194,7 +194,9 @@ async def test_what_is_left_is_told_and_then_when_there_is_more() -> None:
     assert refused["x-ratelimit-limit"] == b"2"
     assert refused["retry-after"] == b"50"  # of 49.5
     assert refused.error["error"]["code"] == refused.log["code"] == "rate_limit_exceeded"
-    assert refused.error["error"]["message"] == "2 requests within a minute, 2 are allowed"
+    assert refused.error["error"]["message"] == (
+        "2 requests within a minute, 2 are allowed (API_RATE_LIMIT, or the key's own limit)"
+    )
     assert (refused.error["retry_after"], refused.error["limit"], refused.error["current"]) == (50, 2, 2)
     bench.clock.at_s += 49.4
     assert (await bench.call())["retry-after"] == b"1"
@@ -264,7 +266,9 @@ async def test_as_many_run_at_once_as_may_and_one_that_raises_runs_once_and_make
     running = asyncio.create_task(bench.call())
     await inside.wait()
     refused = await bench.call()
-    assert refused.error["error"]["message"] == "1 requests are running, 1 may at once"
+    assert refused.error["error"]["message"] == (
+        "1 requests are running, 1 may at once (API_CONCURRENT_LIMIT, or the key's own limit)"
+    )
     assert (refused.status, refused["retry-after"], refused["x-ratelimit-limit"]) == (429, b"1", b"1")
     assert bench.runs == 1
     hold.set()
@@ -316,7 +320,8 @@ async def test_when_nothing_is_left_the_body_is_not_even_read() -> None:
     assert (await bench.call()).status == 200
     refused = await bench.call()
     assert (refused.status, bench.runs, refused["x-ratelimit-limit"]) == (429, 1, b"10")
-    assert refused.error["error"]["message"] == "10 tokens within a minute are taken or set aside, 10 are allowed"
+    told = "10 tokens within a minute are taken or set aside, 10 are allowed (API_TOKEN_LIMIT, or the key's own limit)"
+    assert refused.error["error"]["message"] == told
 
 
 async def test_one_that_may_take_more_than_all_runs_alone() -> None:
