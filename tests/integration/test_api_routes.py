@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from openai import APIStatusError, AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
@@ -114,7 +115,7 @@ def test_the_provider_gets_its_own_key_and_the_callers_trace(gateway: GatewayPro
     gateway.post("/v1/chat/completions", {"model": "auto", "messages": HELLO}, sent)
     got = fake.requests[0].headers
     assert got["authorization"] == f"Bearer {FAKE_KEY}"
-    assert (got["traceparent"], got["x-request-id"]) == (trace, "r-1")
+    assert (got["traceparent"], str(UUID(got["x-request-id"]))) == (trace, got["x-request-id"])  # see decision 49
     assert "cookie" not in got
 
 
