@@ -58,10 +58,11 @@ class Meter:
         if self.response_id is None and isinstance(identity, str) and identity.isascii():
             self.response_id = identity[:200]
         self._weight += weight_of(data.get("choices"))
-        self._tier = tier_of(data) or self._tier
+        if "service_tier" in data:
+            self._tier = tier_of(data) or self._tier
         told = usage_of(data)
         if told is not None:
-            self._told = self._told.then(told)
+            self._told = told if self._told is NOTHING else self._told.then(told)
             if told.output_tokens is not None:
                 self._weight_told = self._weight
 

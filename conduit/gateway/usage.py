@@ -47,6 +47,8 @@ def tier_of(data: Said) -> str | None:
 
 def count(number: object) -> int | None:
     """A whole number of at least 0, also where it is written as 1000.0 or "1000"; None of all else."""
+    if type(number) is int:  # nearly always, and no bool
+        return number if number >= 0 else None
     if isinstance(number, str) and NUMERAL.fullmatch(number):
         return int(number.partition(".")[0])
     if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number) or number < 0:
@@ -88,14 +90,15 @@ def _both(said: Said, through_cache: int) -> tuple[int | None, int | None]:
 
 def _reasoning_beside(said: Said, answered: int) -> int:
     """No part is more than its whole: then it stands beside it."""
-    details = _inner(said, "completion_tokens_details", "output_tokens_details")
-    reasoning = count(details.get("reasoning_tokens")) or 0
+    reasoning = count(_inner(said, "completion_tokens_details", "output_tokens_details").get("reasoning_tokens")) or 0
     return reasoning if reasoning > answered else 0
 
 
 def _cost_usd(said: Said) -> float | None:
     """OpenRouter's dollars, and those of the caller's own key there; Perplexity's have parts."""
     cost = said.get("cost")
+    if cost is None:
+        return None
     cost_usd = _dollars(cost.get("total_cost") if isinstance(cost, dict) else cost)
     if cost_usd is None or said.get("is_byok") is not True:
         return cost_usd
@@ -109,13 +112,25 @@ def _dollars(number: object) -> float | None:
 
 
 def _inner(said: Said, *names: str) -> Said:
-    return next((inner for name in names if isinstance(inner := said.get(name), dict)), {})
+    for name in names:
+        inner = said.get(name)
+        if isinstance(inner, dict):
+            return inner
+    return {}
 
 
 def _first(said: Said, *names: str) -> int | None:
-    return next((number for name in names if (number := count(said.get(name))) is not None), None)
+    for name in names:
+        number = count(said.get(name))
+        if number is not None:
+            return number
+    return None
 
 
 def _most(said: Said, names: tuple[str, ...], details: Said) -> int | None:
-    found = [count(where.get(name)) for where in (said, details) for name in names]
-    return max((number for number in found if number is not None), default=None)
+    most = None
+    for where in (said, details):
+        for name in names:
+            if name in where and (number := count(where[name])) is not None:
+                most = number if most is None else max(most, number)
+    return most

@@ -319,7 +319,7 @@ def test_all_that_is_sent_is_estimated(gateway: GatewayProcess, body: dict[str, 
 
 def test_03_max_cost_knows_of_tools(gateway: GatewayProcess) -> None:
     """77 kB are some 19,000 tokens, at 1 USD a million."""
-    refused = chat(gateway, tools=[a_tool(77_000)], conduit=among("large", max_cost=0.012))
+    refused = chat(gateway, tools=[a_tool(77_000)], max_tokens=10, conduit=among("large", max_cost=0.012))
     assert problem(refused, 422, "no_eligible_model")["removed"]["large"].startswith("max_cost")
 
 
