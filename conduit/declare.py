@@ -38,6 +38,9 @@ def _model(table: ModelTable) -> Model:
         raise ConfigurationError(
             f"models: {table.name}: give both input_usd_per_mtok and output_usd_per_mtok, or neither"
         )
-    price = None if prices[0] is None or prices[1] is None else Price(prices[0], prices[1], table.cached_usd_per_mtok)
+    price = None
+    if prices[0] is not None and prices[1] is not None:
+        through_cache = (table.cached_usd_per_mtok, table.written_usd_per_mtok)
+        price = Price(prices[0], prices[1], *through_cache, tuple(table.service_tiers.items()))
     abilities = None if table.abilities is None else frozenset(table.abilities)
     return Model(table.name, table.provider, table.upstream, price, table.context_window, abilities)

@@ -1,6 +1,7 @@
 """Bytes -> validated input: JSON is decoded once, and every mistake names its field."""
 
 import re
+from hashlib import sha256
 from typing import Any, Literal, TypeVar
 from uuid import NAMESPACE_OID, uuid5
 
@@ -13,6 +14,7 @@ from conduit.api.structure import check_structure
 from conduit.core.catalogue import AUTO
 from conduit.core.errors import InvalidRequest
 from conduit.core.query import Preferences, Query, estimate_tokens
+from conduit.gateway.asked import read
 from conduit.gateway.exchange import Ask
 
 M = TypeVar("M", bound=BaseModel)
@@ -93,18 +95,16 @@ def chat_ask(
     extension = parsed(ChatExtension, data.pop("conduit", None) or {}, under="conduit")
     model = _field(data, "model", str)
     messages = _messages(data)
-    text, characters, images = _read(messages)
-    if not text.strip() and not any(_beside_text(message) for message in messages):
-        raise InvalidRequest("messages: at least one must say something", param="messages")
+    asked = read(data, messages)
     query = Query(
-        text=text,
-        input_tokens=estimate_tokens(characters),
+        text=asked.text,
+        input_tokens=estimate_tokens(asked.weight),
         max_output_tokens=_most_tokens(data),
-        requirements=extension.required(_needs(data, images=images)),
+        requirements=extension.required(asked.needs),
         preferences=extension.wanted(default),
         key_id=key_id,
         key_name=key_name,
-        user_id=data["user"] if isinstance(data.get("user"), str) else None,
+        user_id=user_of(data),
         session_id=extension.session_id or session_id,
     )
     return Ask(query, data, None if model == AUTO else model, headers, size, cache=cache if extension.cache else "off")
@@ -116,6 +116,14 @@ def cache_of(request: Request) -> Literal["use", "renew", "off"]:
     if "no-store" in said:
         return "off"
     return "renew" if "no-cache" in said else "use"
+
+
+def user_of(data: dict[str, Any]) -> str | None:
+    """Whom the caller names as its own user, to be kept. A long name is kept as its digest, and sent on as it is."""
+    user = data.get("user")
+    if not isinstance(user, str):
+        return None
+    return user if len(user) <= MOST_OF_A_NAME else "sha256:" + sha256(user.encode()).hexdigest()
 
 
 def wants_stream(data: dict[str, Any]) -> bool:
@@ -157,40 +165,6 @@ def _messages(data: dict[str, Any]) -> list[dict[str, Any]]:
         if not isinstance(message.get("content"), str | list | None):
             raise InvalidRequest(f"messages.{i}.content: must be a string or a list", param=f"messages.{i}.content")
     return messages
-
-
-def _read(messages: list[dict[str, Any]]) -> tuple[str, int, bool]:
-    """The last thing that the user said (else all of it), the characters of everything, whether there are images."""
-    texts, said, images = [], "", False
-    for message in messages:
-        text, pictured = _text_of(message.get("content"))
-        images |= pictured
-        texts.append(text)
-        if message["role"] == "user" and text.strip():
-            said = text
-    return said or "\n".join(texts), sum(map(len, texts)), images
-
-
-def _text_of(content: Any) -> tuple[str, bool]:
-    if isinstance(content, str):
-        return content, False
-    parts = [part for part in content or () if isinstance(part, dict)]
-    text = "\n".join(part["text"] for part in parts if isinstance(part.get("text"), str))
-    return text, any(part.get("type") == "image_url" for part in parts)
-
-
-def _beside_text(message: dict[str, Any]) -> bool:
-    """Images, sound, files, calls of tools: something is said without words."""
-    content = message.get("content")
-    parts = content if isinstance(content, list) else []
-    return bool(message.get("tool_calls")) or any(isinstance(p, dict) and p.get("type") != "text" for p in parts)
-
-
-def _needs(data: dict[str, Any], *, images: bool) -> frozenset[str]:
-    shape = data.get("response_format")
-    json = isinstance(shape, dict) and shape.get("type") in ("json_object", "json_schema")
-    wanted = {"tools": bool(data.get("tools")), "vision": images, "json": json}
-    return frozenset(ability for ability, needed in wanted.items() if needed)
 
 
 def _most_tokens(data: dict[str, Any]) -> int | None:

@@ -18,6 +18,7 @@ from conduit.core.errors import (
     AllModelsFailed,
     BudgetExceeded,
     ConduitError,
+    ContextLengthExceeded,
     IdempotencyConflict,
     InvalidRequest,
     KeysUnavailable,
@@ -133,6 +134,8 @@ def _not_taken(error: Refused) -> Problem:
 
 
 def _nobody_left(error: NoEligibleModel | BudgetExceeded) -> Problem:
+    if isinstance(error, ContextLengthExceeded):
+        return Problem(400, "context_length_exceeded", str(error), "messages", more={"removed": error.removed})
     if isinstance(error, NoEligibleModel):
         return Problem(422, "no_eligible_model", str(error), more={"removed": error.removed})
     seconds = max(1, ceil(error.retry_after_s))

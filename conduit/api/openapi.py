@@ -26,7 +26,7 @@ from conduit.core.keys import ADMIN, COMPLETE, FEEDBACK, READ
 
 JSON = "application/json"
 CODES: Mapping[int, tuple[str, ...]] = {
-    400: ("invalid_request",),
+    400: ("invalid_request", "context_length_exceeded"),
     401: ("authentication_required", "invalid_auth_format", "invalid_api_key"),
     403: ("permission_denied", "foreign_host", "foreign_origin"),
     404: ("not_found",),

@@ -7,7 +7,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from conduit.api.body import cache_of, chat_ask, json_object, model_of, parsed, sent_on, session_of, wants_stream
+from conduit.api.body import (
+    cache_of,
+    chat_ask,
+    json_object,
+    model_of,
+    parsed,
+    sent_on,
+    session_of,
+    user_of,
+    wants_stream,
+)
 from conduit.api.budget_view import budgets_view
 from conduit.api.envelope import json_response
 from conduit.api.key_routes import KEY_ROUTES
@@ -88,13 +98,12 @@ async def _streamed(request: Request, ask: Ask) -> Response:
 
 async def embeddings(request: Request) -> Response:
     data, size = await json_object(request), len(await request.body())
-    user = data.get("user")
     query = Query(
         text="",
         input_tokens=estimate_tokens(size),
         key_id=caller_id(request),
         key_name=caller_name(request),
-        user_id=user if isinstance(user, str) else None,
+        user_id=user_of(data),
     )
     ask = Ask(query, data, model_of(data), sent_on(request), size, answers=False)
     await set_aside(request.scope, ask)

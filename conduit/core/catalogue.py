@@ -6,7 +6,7 @@ from math import log10, nan
 
 from conduit.core.errors import ConfigurationError, NotFound
 
-ABILITIES = frozenset({"tools", "vision", "json"})
+ABILITIES = frozenset({"tools", "vision", "json", "files", "audio"})
 AUTO = "auto"
 """The model name with which a caller asks Conduit to choose."""
 
@@ -23,10 +23,32 @@ class Price:
     cached_usd_per_mtok: float | None = None
     """Of input that the provider still has at hand from an earlier request; None: no less than any other."""
 
-    def cost_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float:
-        """`cached_tokens` are among the `input_tokens`."""
+    written_usd_per_mtok: float | None = None
+    """Of input that the provider puts into its cache; None: as any other."""
+    tiers: tuple[tuple[str, float], ...] = ()
+    """Service tiers, and so many times the price each; of others nobody knows, and they are paid in full."""
+
+    def cost_usd(
+        self,
+        input_tokens: float,
+        output_tokens: float,
+        cached_tokens: float = 0.0,
+        *,
+        written_tokens: float = 0.0,
+        tier: str | None = None,
+    ) -> float:
+        """`cached_tokens` and `written_tokens` are among the `input_tokens`."""
         whole = self.input_usd_per_mtok * input_tokens + self.output_usd_per_mtok * output_tokens
-        return whole / 1e6 - self.saved_usd(min(cached_tokens, input_tokens))
+        plain_usd = whole / 1e6 - self.saved_usd(min(cached_tokens, input_tokens))
+        if written_tokens and self.written_usd_per_mtok is not None:
+            plain_usd += (self.written_usd_per_mtok - self.input_usd_per_mtok) * written_tokens / 1e6
+        return plain_usd if tier is None else plain_usd * dict(self.tiers).get(tier, 1.0)
+
+    def most_usd(self, input_tokens: float, output_tokens: float, tier: str | None = None) -> float:
+        """The same where nobody knows yet what goes into a cache, nor whether `tier` is given."""
+        written = 0.0 if (self.written_usd_per_mtok or 0.0) <= self.input_usd_per_mtok else input_tokens
+        usd = self.cost_usd(input_tokens, output_tokens, written_tokens=written)
+        return usd if tier is None else usd * max(1.0, dict(self.tiers).get(tier, 1.0))
 
     def saved_usd(self, cached_tokens: float) -> float:
         """What so many tokens of input cost less where the provider has them at hand."""
@@ -62,6 +84,9 @@ class Model:
 
     def cost_usd(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0) -> float | None:
         return None if self.price is None else self.price.cost_usd(input_tokens, output_tokens, cached_tokens)
+
+    def most_usd(self, input_tokens: float, output_tokens: float, tier: str | None = None) -> float | None:
+        return None if self.price is None else self.price.most_usd(input_tokens, output_tokens, tier)
 
 
 @dataclass(frozen=True)

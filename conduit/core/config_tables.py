@@ -54,6 +54,10 @@ class ModelTable(BaseModel):
     output_usd_per_mtok: Dollars | None = None
     cached_usd_per_mtok: Dollars | None = None
     """Of input that the provider still has at hand; empty: no less than any other."""
+    written_usd_per_mtok: Dollars | None = None
+    """Of input that the provider puts into its cache; empty: as any other."""
+    service_tiers: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    """How many times the price each service tier costs: `{ flex = 0.5, priority = 2.0 }`."""
     context_window: int | None = Field(default=None, gt=0)
     abilities: list[str] | None = None
 

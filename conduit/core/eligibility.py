@@ -6,11 +6,16 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from conduit.core.catalogue import Model
+from conduit.core.errors import ContextLengthExceeded, NoEligibleModel
 from conduit.core.forecast import Expected
 from conduit.core.query import Query, Requirements
 
 NOTHING = Requirements()
 NOBODY: Mapping[str, str] = MappingProxyType({})
+
+WINDOW = "context_window: "
+KINDS = DENY, ALLOW, NEEDS = ("deny: ", "allow: ", "needs: ")
+"""How reasons begin: of a prompt's length, and of what no other prompt would change."""
 
 RATED_ENOUGH = 20.0
 """`min_quality` is sure of a model after so many of its answers were rated; of others it goes by what is believed, and
@@ -35,10 +40,11 @@ def screen(
     demanding = query.requirements != NOTHING
     judged = _judged(quality, rated, query.requirements) if query.requirements.min_quality is not None else {}
     for i, model in enumerate(models):
-        reason = _by_length(model, tokens)
+        reason = _by_kind(model, query.requirements) if demanding else None
+        reason = reason or _by_length(model, tokens)
         if reason is None and demanding:
             seen = Seen(float(everyone.cost_usd[i]), float(everyone.latency_s[i]), judged.get(model.name))
-            reason = _unmet(model, seen, query.requirements)
+            reason = _unmet(seen, query.requirements)
         reason = reason or unaffordable.get(model.name)
         if reason is not None:
             removed[model.name] = reason
@@ -68,18 +74,32 @@ def _judged(
     return quality if suffices else sure
 
 
+def refusal(models: Sequence[Model], removed: Mapping[str, str], query: Query) -> NoEligibleModel:
+    """What to raise where all are removed: whether a shorter prompt would have had a model is told apart."""
+    short = [m for m in models if removed[m.name].startswith(WINDOW)]
+    others = [m for m in models if not removed[m.name].startswith((WINDOW, *KINDS))]
+    if others or not short:
+        return NoEligibleModel(removed)
+    window = max(m.context_window or 0 for m in short)
+    asked, answer = query.estimated_input_tokens, query.max_output_tokens or 0
+    return ContextLengthExceeded(removed, window=window, asked=asked, answer=answer)
+
+
 def _by_length(model: Model, tokens: int) -> str | None:
     if model.context_window is None or tokens <= model.context_window:
         return None
-    return f"context_window: {tokens} tokens needed, {model.context_window} there"
+    return f"{WINDOW}{tokens} tokens needed, {model.context_window} there"
 
 
-def _unmet(model: Model, seen: Seen, requirements: Requirements) -> str | None:
-    """The first requirement that `model` does not meet."""
+def _by_kind(model: Model, requirements: Requirements) -> str | None:
+    """What no other prompt would change."""
+    return _by_name(model, requirements) or _by_ability(model, requirements)
+
+
+def _unmet(seen: Seen, requirements: Requirements) -> str | None:
+    """The first of the other requirements that a model does not meet."""
     return (
-        _by_name(model, requirements)
-        or _by_ability(model, requirements)
-        or _by_cost(seen.cost_usd, requirements)
+        _by_cost(seen.cost_usd, requirements)
         or _by_latency(seen.latency_s, requirements)
         or _by_quality(seen.quality, requirements)
     )
@@ -87,15 +107,15 @@ def _unmet(model: Model, seen: Seen, requirements: Requirements) -> str | None:
 
 def _by_name(model: Model, requirements: Requirements) -> str | None:
     if model.name in requirements.deny:
-        return "deny: listed"
+        return f"{DENY}listed"
     if requirements.allow and model.name not in requirements.allow:
-        return "allow: not listed"
+        return f"{ALLOW}not listed"
     return None
 
 
 def _by_ability(model: Model, requirements: Requirements) -> str | None:
     missing = sorted(requirements.needs - model.abilities) if model.abilities is not None else []
-    return f"needs: no {' and no '.join(missing)}" if missing else None
+    return f"{NEEDS}no {' and no '.join(missing)}" if missing else None
 
 
 def _by_cost(cost_usd: float, requirements: Requirements) -> str | None:

@@ -7,6 +7,7 @@ ConduitError
 ├── Unauthenticated          who calls is not known; says why in a code
 ├── PermissionDenied         the key lacks a scope
 ├── NoEligibleModel          the requirements removed every model; says which removed whom
+│   └── ContextLengthExceeded  the prompt fits no model's window
 ├── BudgetExceeded           a hard cap on dollars leaves nothing to ask with; says whose, and until when
 ├── IdempotencyConflict      the Idempotency-Key stands for another request, or for an answer that is not there
 ├── StillRunning             the request of this Idempotency-Key has not been answered yet
@@ -82,6 +83,20 @@ class NoEligibleModel(ConduitError):
         self.removed = dict(removed)
 
 
+class ContextLengthExceeded(NoEligibleModel):
+    """The prompt is too long for every model that could answer it otherwise, in the words that clients look for."""
+
+    def __init__(self, removed: Mapping[str, str], *, window: int, asked: int, answer: int) -> None:
+        """`asked` and `answer` in tokens, estimated, and the longest `window` of these models."""
+        super().__init__(removed)
+        says = f"your messages resulted in {asked} tokens"
+        if answer:
+            says = f"you requested {asked + answer} tokens ({asked} in the messages, {answer} in the completion)"
+        less = "messages or completion" if answer else "messages"
+        message = f"This model's maximum context length is {window} tokens. However, {says}. "
+        self.args = (f"{message}Please reduce the length of the {less}.",)
+
+
 class BudgetExceeded(ConduitError):
     """What is left under a hard cap does not pay for the worst case of any model that could answer."""
 
@@ -132,6 +147,11 @@ class UpstreamError(ConduitError):
         super().__init__(message)
         self.status, self.counts, self.server = status, counts, server
         self.body, self.retry_after_s = body, retry_after_s
+
+    @property
+    def billed(self) -> bool:
+        """Whether it may have cost something all the same: it was sent, and not refused."""
+        return self.status is None and not self.server
 
 
 class UpstreamRejected(UpstreamError):

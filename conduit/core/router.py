@@ -14,8 +14,7 @@ from conduit.bandits.schedule import Schedule
 from conduit.core.beliefs import Beliefs
 from conduit.core.catalogue import Catalogue, Model
 from conduit.core.decision import Candidate, Decision, Observation
-from conduit.core.eligibility import screen
-from conduit.core.errors import NoEligibleModel
+from conduit.core.eligibility import refusal, screen
 from conduit.core.features import TextFeatures, kept_context
 from conduit.core.forecast import Expected
 from conduit.core.policies import DEFAULT_POLICY, make_pacer
@@ -94,7 +93,7 @@ class Router:
             unaffordable=unaffordable,
         )
         if len(removed) == len(everyone.models):
-            raise NoEligibleModel(removed)
+            raise refusal(everyone.models, removed, query)
         eligible = everyone.without(removed) if removed else everyone
         pacer = pacer or self._pacer
         self._begin_pacing(eligible, pacer)

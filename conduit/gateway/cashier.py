@@ -12,13 +12,11 @@ from conduit.core.events import Capped, Degraded
 from conduit.core.protocols import Clock, Ids, Listener
 from conduit.core.storage import ROUNDING, Holds
 from conduit.gateway.exchange import Ask, counted
+from conduit.gateway.limits import LIMITS, limit_of
 from conduit.gateway.paces import Paces, Together
 
-LIMITS = ("max_completion_tokens", "max_tokens")
 WEIGHED = (*LIMITS, "n")
 """What a worst case is made of."""
-NEWER = frozenset({"openai", "azure"})
-"""Providers whose reasoning models take only the first of LIMITS; all others know the second."""
 SOON_S = 1.0
 """In which a call that runs may end."""
 LONGEST_S = 3600.0
@@ -126,14 +124,17 @@ class Cashier:
     def worst_usd(self, ask: Ask, model: Model) -> float | None:
         """None where the price is not known."""
         size = ask.size or len(ask.query.text.encode("utf-8", "replace")) + 64
-        return model.cost_usd(size, ask.choices * self._most_tokens(ask) if ask.answers else 0)
+        most = max(size, ask.query.estimated_input_tokens)  # an image that is elsewhere is more than its address
+        tier = ask.body.get("service_tier")
+        answers = ask.choices * self._most_tokens(ask) if ask.answers else 0
+        return model.most_usd(most, answers, tier if isinstance(tier, str) else None)
 
     def limited(self, ask: Ask, model: Model) -> Mapping[str, object]:
         """The body, with the limit on which the worst case stands where the caller gave none, and without numbers that
         are none: a provider may read "9" as 9."""
         body = {name: value for name, value in ask.body.items() if name not in WEIGHED or counted(value)}
         if not _said(ask):
-            return {**body, LIMITS[model.provider not in NEWER]: self._terms.output_tokens}
+            return {**body, limit_of(model): self._terms.output_tokens}
         return ask.body if len(body) == len(ask.body) else body
 
     def _most_tokens(self, ask: Ask) -> int:
@@ -141,11 +142,14 @@ class Cashier:
 
     # -------------------------------------------------------------- after it
 
-    def pay(self, hold: Hold | None, key_name: str, cost_usd: float | None) -> asyncio.Task[None] | None:
-        """What a request did cost, by all whose account it is. A call that was given up may have been charged, and
-        nobody knows how much (None): then it stays as it was held."""
+    def pay(
+        self, hold: Hold | None, key_name: str, cost_usd: float | None, *, keeps_hold: bool = False
+    ) -> asyncio.Task[None] | None:
+        """What a request did cost, by all whose account it is. A call that broke off or was given up may have been
+        charged, and nobody knows how much (`keeps_hold`, or None): then it stays as it was held."""
         hold = hold or Hold(self._ids.new("hold"), 0.0, 0.0, ())
-        actual_usd = hold.usd if cost_usd is None else cost_usd
+        known_usd = cost_usd or 0.0
+        actual_usd = max(known_usd, hold.usd) if cost_usd is None or keeps_hold else known_usd
         paid = {account[:2]: account for account in hold.accounts}
         if self.paces is not None:
             self.paces.spend(key_name, actual_usd)

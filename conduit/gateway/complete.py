@@ -189,7 +189,7 @@ class Gateway:
                 raise await self._cashier.refusal(ask, self._offered(ask)) from None
             raise
         meter = Meter(decision.input_tokens)
-        return Exchange(decision, recorded, self._clock, meter, started_s, key_name=ask.query.key_name)
+        return Exchange(decision, recorded, self._clock, meter, started_s, ask.choices, key_name=ask.query.key_name)
 
     async def _seated(self, ask: Ask) -> Ask:
         """With the session's last model, where that is to count."""
@@ -275,8 +275,8 @@ class Gateway:
         """The body to send, when its worst case is paid for. Raises BudgetExceeded and LedgerUnavailable."""
         if self._cashier is None:
             return ask.body
-        if exchange.hold is not None:  # of the model that failed: providers do not charge for what they did not answer
-            await self._cashier.settle(exchange.hold, 0.0)
+        if exchange.hold is not None:  # of the model that failed: it stays where that may have been charged
+            await self._cashier.settle(exchange.hold, exchange.hold.usd if exchange.errors[-1].billed else 0.0)
             exchange.hold = None
         exchange.hold = await self._cashier.hold(ask, model)
         return ask.body if exchange.hold is None else self._cashier.limited(ask, model)
@@ -338,7 +338,10 @@ class Gateway:
         exchange.settled = self._ledger.append(outcome, *lessons_of_outcome(exchange.decision, outcome))
         exchange.settled.add_done_callback(looked_at)
         if self._cashier is not None and status is not Status.CACHED:
-            exchange.paid = self._cashier.pay(exchange.hold, exchange.key_name, outcome.cost_usd)
+            keeps_hold = exchange.keeps_hold(status)
+            exchange.paid = self._cashier.pay(exchange.hold, exchange.key_name, outcome.cost_usd, keeps_hold=keeps_hold)
+        if exchange.doubt is not None:
+            self._listener(Degraded("usage", exchange.doubt))
         self._listener(Settled(exchange.decision, outcome, away_s=exchange.away_s))
         return outcome
 

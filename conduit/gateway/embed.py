@@ -20,7 +20,7 @@ from conduit.core.errors import (
     UpstreamError,
     UpstreamRejected,
 )
-from conduit.core.events import Decided, Settled
+from conduit.core.events import Decided, Degraded, Settled
 from conduit.core.features import NO_FEATURES
 from conduit.core.protocols import Answer, Call, Clock, Ids, Listener, Provider, Timeouts
 from conduit.core.storage import Ledger, Place
@@ -29,7 +29,7 @@ from conduit.gateway.breaker import Breaker
 from conduit.gateway.cashier import Cashier
 from conduit.gateway.exchange import Ask
 from conduit.gateway.fallback import first_answer
-from conduit.gateway.meter import Meter
+from conduit.gateway.meter import MOST_TOKENS, Meter, cost_usd, doubted
 from conduit.gateway.written import kept, looked_at, paid
 
 TIMEOUTS = Timeouts()
@@ -50,6 +50,8 @@ class Embedding:
     attempts: list[Attempt] = field(default_factory=list)
     recorded: Future[Place] | None = None
     """Done when it is in the ledger."""
+    billed: bool = False
+    """Whether a call that failed may have cost something."""
     paid: Future[None] | None = None
     """Done when what it did cost is in the purse."""
 
@@ -84,7 +86,7 @@ class Embeddings:
         """
         model = self._named(ask.model or "")
         decision = self._decision(ask, model)
-        run = Embedding(ask, model, decision, self._clock.elapsed_s(), Meter(decision.input_tokens, _output=0))
+        run = Embedding(ask, model, decision, self._clock.elapsed_s(), Meter(decision.input_tokens, answers=False))
         run.hold = await self._held(ask, model)
         try:
             answer = await self._answer(run)
@@ -162,6 +164,7 @@ class Embeddings:
             try:
                 return await self._providers[model.provider].embed(call)
             except UpstreamError as error:
+                run.billed = error.billed
                 if error.status != HTTPStatus.NOT_FOUND or name in self._catalogue:
                     raise
                 self._breaker.answered(name)  # nothing is kept of names that callers make up
@@ -193,17 +196,22 @@ class Embeddings:
 
     def _outcome(self, run: Embedding, status: Status) -> Outcome:
         """Who did not answer is not charged for; of who was given up nobody knows."""
-        answered, meter = status is Status.ANSWERED, run.meter
-        cost_usd = run.model.cost_usd(meter.input_tokens, 0) if answered else None
+        longest = max(run.ask.size, MOST_TOKENS)  # of a batch, each text has the model's window
+        used = run.meter.used(window=longest) if status is Status.ANSWERED else None
+        cost = None if used is None else cost_usd(run.model.price, used)
+        if status is Status.FAILED and not run.billed:
+            cost = 0.0
+        if used is not None and used.doubt is not None:
+            self._listener(Degraded("usage", doubted(run.model, used.doubt)))
         return Outcome(
             decision_id=run.decision.id,
             time_s=self._clock.now_s(),
             model=run.model.name,
             status=status,
             attempts=tuple(run.attempts),
-            input_tokens=meter.input_tokens if answered else None,
-            output_tokens=0 if answered else None,
-            measured=meter.measured,
-            cost_usd=0.0 if status is Status.FAILED else cost_usd,
+            input_tokens=used and used.input_tokens,
+            output_tokens=used and used.output_tokens,
+            measured=used is not None and used.measured,
+            cost_usd=cost,
             latency_s=self._clock.elapsed_s() - run.started_s,
         )

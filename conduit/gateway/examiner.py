@@ -7,7 +7,7 @@ from conduit.core.errors import ConfigurationError, UpstreamError, UpstreamRejec
 from conduit.core.protocols import Answer, Call, Provider, Timeouts
 from conduit.gateway.breaker import Breaker
 from conduit.gateway.hearing import Body
-from conduit.gateway.meter import Meter
+from conduit.gateway.meter import Meter, cost_usd
 from conduit.gateway.verdict import MANNERS, MOST_TOKENS, Messages, most_input_tokens
 
 
@@ -37,7 +37,8 @@ class Examiner:
         """None where the provider did not count."""
         meter = Meter(0)
         meter.read(answer.data)
-        return self._price.cost_usd(meter.input_tokens, meter.output_tokens) if meter.measured else None
+        used = meter.used(window=self.model.context_window)
+        return cost_usd(self._price, used) if used.measured else None
 
     async def ask(self, messages: Messages) -> Answer:
         """In the manner that was taken last time, or else in the others. Raises UpstreamError."""

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from conduit.core.budget import Hold
-from conduit.core.catalogue import Catalogue
+from conduit.core.catalogue import Catalogue, Model
 from conduit.core.decision import Attempt, Decision, Outcome, Status
 from conduit.core.errors import UpstreamError
 from conduit.core.protocols import Clock
 from conduit.core.query import Query, estimate_tokens
 from conduit.core.storage import Place
+from conduit.gateway.asked import BESIDE_TEXT
 from conduit.gateway.breaker import Scope, kind_of
-from conduit.gateway.meter import Meter
+from conduit.gateway.meter import Meter, Used, cost_usd, doubted
 
 
 def counted(value: object) -> int | None:
@@ -52,10 +53,10 @@ class Ask:
         return counted(self.body.get("n")) or 1
 
     def tokens(self, *, unsaid: int) -> int:
-        """In and out, roughly: `unsaid` for each answer whose limit the caller does not say. Images weigh what their
-        bytes do not tell, and are left out."""
+        """In and out, roughly: `unsaid` for each answer whose limit the caller does not say. What is no text
+        weighs what its bytes do not tell."""
         query = self.query
-        asked = 0 if "vision" in query.requirements.needs else estimate_tokens(self.size)
+        asked = 0 if query.requirements.needs & BESIDE_TEXT else estimate_tokens(self.size)
         most = (query.max_output_tokens or unsaid) * self.choices if self.answers else 0
         return max(asked, query.estimated_input_tokens) + most
 
@@ -70,6 +71,8 @@ class Exchange:
     clock: Clock
     meter: Meter
     started_s: float
+    choices: int = 1
+    """How many answers are asked for."""
     attempts: list[Attempt] = field(default_factory=list)
     errors: list[UpstreamError] = field(default_factory=list)
     """What the failed ones of them raised, in their order."""
@@ -84,6 +87,8 @@ class Exchange:
     """Whether a stream has come to its proper end."""
     key_name: str = ""
     """Whose account pays."""
+    doubt: str | None = None
+    """What the provider said of its usage that cannot be."""
     hold: Hold | None = None
     """Of the model that is being asked; None where no cap is set."""
     paid: Future[None] | None = None
@@ -114,26 +119,40 @@ class Exchange:
         self.attempts.append(Attempt(began.model, latency_s, error, counts))
 
     def outcome(self, status: Status, catalogue: Catalogue) -> Outcome:
-        used = self.attempts and (self.attempts[-1].error is None or self.first_byte_s is not None)
-        meter = self.meter if used else Meter(0)
-        tokens = (meter.input_tokens, meter.output_tokens, meter.cached_tokens)
-        cost = catalogue[self.model].cost_usd(*tokens) if used else None
-        if status in {Status.FAILED, Status.CACHED} and not used:
-            cost = 0.0  # providers do not charge for what they did not answer
+        used, cost = self._used(catalogue[self.model]) if self.began else (None, None)
+        if used is None and status is not Status.CANCELLED and not any(error.billed for error in self.errors):
+            cost = 0.0  # providers do not charge for what they refuse
         return Outcome(
             decision_id=self.decision.id,
             time_s=self.clock.now_s(),
             model=self.model,
             status=status,
             attempts=tuple(self.attempts),
-            input_tokens=meter.input_tokens if used else None,
-            output_tokens=meter.output_tokens if used else None,
-            measured=meter.measured,
+            input_tokens=used and used.input_tokens,
+            output_tokens=used and used.output_tokens,
+            measured=used is not None and used.measured,
             cost_usd=cost,
             latency_s=self._answer_latency_s(),
             first_byte_s=self.first_byte_s,
             response_id=self.meter.response_id,
         )
+
+    def _used(self, model: Model) -> tuple[Used, float | None]:
+        used = self.meter.used(window=model.context_window, choices=self.choices)
+        self.doubt = used.doubt and doubted(model, used.doubt)
+        return used, cost_usd(model.price, used)
+
+    @property
+    def began(self) -> bool:
+        """Whether there is an answer, or the beginning of one."""
+        return bool(self.attempts) and (self.attempts[-1].error is None or self.first_byte_s is not None)
+
+    def keeps_hold(self, status: Status) -> bool:
+        """Whether it may have cost more than is known: where an answer broke off or was left, its provider may go on,
+        and may charge for the rest, unless it told its count. What it charges for without an answer nobody tells."""
+        if self.began:
+            return status is not Status.ANSWERED and not self.meter.told
+        return status is Status.CANCELLED or any(error.billed for error in self.errors[-1:])
 
     @property
     def away_s(self) -> float:

@@ -152,11 +152,11 @@ class CountingListener:
         for kind, count in (("input", outcome.input_tokens or 0), ("output", outcome.output_tokens or 0)):
             samples.add(m.TOKENS_USED, (model, key, kind), count)
             samples.observe(m.TOKEN_USAGE, (*call, kind), count)
-        if outcome.cost_usd is None:
-            samples.add(m.UNPRICED, (model,))
-        else:
+        if outcome.cost_usd is not None:
             samples.add(m.SPENT, (model, key), outcome.cost_usd)
             samples.observe(m.ROUTING_COST, (model,), outcome.cost_usd)
+        elif outcome.output_tokens is not None:  # of a call that failed nobody knows, whatever the price
+            samples.add(m.UNPRICED, (model,))
 
     def _answered(self, outcome: Outcome, call: Call) -> None:
         samples = self._samples

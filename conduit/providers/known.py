@@ -6,11 +6,14 @@ Context windows and names are those of genai-prices 0.2.3 and of the providers' 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-TOOLS, VISION, JSON = "tools", "vision", "json"
+TOOLS, VISION, JSON, FILES, AUDIO = "tools", "vision", "json", "files", "audio"
 ALL = frozenset({TOOLS, VISION, JSON})
+# OpenAI reads PDFs with every model that sees; OpenRouter itself turns them into text for those that do not.
+ALL_FILES = ALL | {FILES}
+ALL_AUDIO = ALL | {AUDIO}
 TEXT = frozenset({TOOLS, JSON})
 # OpenAI takes no tools on /chat/completions from models that reason by default since GPT-5.6.
-NO_TOOLS = frozenset({VISION, JSON})
+NO_TOOLS = frozenset({VISION, JSON, FILES})
 # Anthropic's compatible endpoint ignores response_format.
 NO_JSON = frozenset({TOOLS, VISION})
 
@@ -48,9 +51,9 @@ KNOWN_SERVERS: Sequence[KnownServer] = (
         url="OPENAI_BASE_URL",
         prices="openai",
         models=(
-            KnownModel("gpt-5-nano", 400_000, ALL),
-            KnownModel("gpt-5-mini", 400_000, ALL),
-            KnownModel("gpt-4.1-mini", 1_000_000, ALL),
+            KnownModel("gpt-5-nano", 400_000, ALL_FILES),
+            KnownModel("gpt-5-mini", 400_000, ALL_FILES),
+            KnownModel("gpt-4.1-mini", 1_000_000, ALL_FILES),
             KnownModel("gpt-6-luna", 1_050_000, NO_TOOLS),
             KnownModel("gpt-6-sol", 1_050_000, NO_TOOLS),
         ),
@@ -120,11 +123,11 @@ KNOWN_SERVERS: Sequence[KnownServer] = (
         base_url="https://openrouter.ai/api/v1",
         prices="openrouter",
         models=(
-            KnownModel("anthropic/claude-haiku-5.5", 1_000_000, NO_JSON),
-            KnownModel("deepseek/deepseek-v4.1-flash", 1_048_576, TEXT),
-            KnownModel("google/gemini-3.8-flash", 1_048_576, ALL),
-            KnownModel("openai/gpt-5-mini", 400_000, ALL),
-            KnownModel("anthropic/claude-sonnet-5.5", 1_000_000, NO_JSON),
+            KnownModel("anthropic/claude-haiku-5.5", 1_000_000, NO_JSON | {FILES}),
+            KnownModel("deepseek/deepseek-v4.1-flash", 1_048_576, TEXT | {FILES}),
+            KnownModel("google/gemini-3.8-flash", 1_048_576, ALL_FILES | {AUDIO}),
+            KnownModel("openai/gpt-5-mini", 400_000, ALL_FILES),
+            KnownModel("anthropic/claude-sonnet-5.5", 1_000_000, NO_JSON | {FILES}),
         ),
     ),
     KnownServer(
@@ -133,10 +136,10 @@ KNOWN_SERVERS: Sequence[KnownServer] = (
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         prices="google",
         models=(
-            KnownModel("gemini-2.5-flash-lite", 1_000_000, ALL),
-            KnownModel("gemini-3.5-flash-lite", 1_000_000, ALL),
-            KnownModel("gemini-3.8-flash", 1_000_000, ALL),
-            KnownModel("gemini-3.1-pro-preview", 1_000_000, ALL),
+            KnownModel("gemini-2.5-flash-lite", 1_000_000, ALL_AUDIO),
+            KnownModel("gemini-3.5-flash-lite", 1_000_000, ALL_AUDIO),
+            KnownModel("gemini-3.8-flash", 1_000_000, ALL_AUDIO),
+            KnownModel("gemini-3.1-pro-preview", 1_000_000, ALL_AUDIO),
         ),
     ),
     KnownServer(

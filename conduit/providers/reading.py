@@ -54,7 +54,7 @@ class StreamReading:
             index = str(choice.get("index", 0))
             self._finished[index] = self._finished.get(index, False) or bool(choice.get("finish_reason"))
         self.begun = self.begun or has_content(data)
-        only_usage = not choices and data.get("usage") is not None
+        only_usage = data.get("usage") is not None and all(map(_says_nothing, choices))
         return Frame(b"" if only_usage and self._hide_usage else event.raw, data)
 
 
@@ -74,3 +74,9 @@ def _choices(data: Mapping[str, object]) -> list[Mapping[str, object]]:
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise UpstreamError("garbage")
     return choices
+
+
+def _says_nothing(choice: Mapping[str, object]) -> bool:
+    """As the choice with which LiteLLM's proxy sends the usage, where others send none."""
+    delta = choice.get("delta")
+    return not choice.get("finish_reason") and not (isinstance(delta, dict) and any(delta.values()))

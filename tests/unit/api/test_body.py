@@ -54,6 +54,13 @@ def test_the_body_goes_on_without_our_field_and_otherwise_untouched() -> None:
         ({"response_format": {"type": ["json_object"]}}, set()),
         ({"messages": [{"role": "user", "content": [IMAGE]}]}, {"vision"}),
         ({"messages": [{"role": "user", "content": [IMAGE]}, {"role": "user", "content": "and?"}]}, {"vision"}),
+        ({"functions": [{"name": "f"}]}, {"tools"}),
+        ({"functions": []}, set()),
+        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]}, {"files"}),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]}, {"audio"}),
+        ({"modalities": ["text", "audio"]}, {"audio"}),
+        ({"modalities": ["text"]}, set()),
+        ({"messages": [{"role": "user", "content": [{"type": ["file"]}, 3, None]}]}, set()),
         ({"tools": [{}], "response_format": {"type": "json_object"}}, {"tools", "json"}),
     ],
 )
@@ -96,11 +103,12 @@ def test_input_tokens_are_those_of_the_whole_conversation() -> None:
     assert said(("user", "x" * 4000), ("user", "hi")).query.input_tokens == pytest.approx(1001, abs=1)
 
 
-def test_an_image_alone_is_something_to_ask() -> None:
-    """Nothing at all is not."""
+def test_an_image_alone_is_something_to_ask_and_so_is_nothing() -> None:
+    """Whether an empty message makes sense is the provider's to say."""
     assert said(("user", [IMAGE])).query.text.strip() == ""
+    assert said(("user", ""), ("assistant", None)).query.text.strip() == ""
     with pytest.raises(InvalidRequest):
-        said(("user", ""), ("assistant", None))
+        said()
 
 
 def test_our_field_brings_constraints_and_preferences() -> None:

@@ -70,12 +70,14 @@ def test_many_answers_are_as_many_as_they_say_and_what_is_no_number_is_not_sent(
         assert made.limited(sly, MODEL) == {"messages": [], "max_tokens": 2.0}
 
 
-@pytest.mark.parametrize(("provider", "name"), [("p", "max_tokens"), ("openai", "max_completion_tokens")])
-def test_who_names_no_limit_gets_the_one_that_is_paid_for(provider: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "name"), [("m", "max_tokens"), ("gpt-4.1", "max_tokens"), ("gpt-5-mini", "max_completion_tokens")]
+)
+def test_who_names_no_limit_gets_the_one_that_is_paid_for(model: str, name: str) -> None:
     made = cashier(MemoryHolds(), [])
     assert made.limited(SAID, MODEL) is SAID.body
     nonsense = Ask(SAID.query, {"max_tokens": "many"}, size=10)
-    assert made.limited(nonsense, Model("m", provider)) == {name: 30}
+    assert made.limited(nonsense, Model(model, "openai")) == {name: 30}
 
 
 async def test_what_does_not_fit_says_whose_budget_and_until_when() -> None:

@@ -105,14 +105,23 @@ async def test_a_named_model_is_asked_alone() -> None:
         await b.gateway.complete(Ask(ASK.query, ASK.body, model="absent"))
 
 
-@pytest.mark.parametrize("error", [UpstreamTimeout("no answer in time"), UpstreamError("garbage")])
-async def test_when_all_fail_the_outcome_says_so(error: UpstreamError) -> None:
+@pytest.mark.parametrize(
+    ("error", "cost_usd"),
+    [
+        (UpstreamError("http 503", status=503), 0.0),
+        (UpstreamError("connection refused", server=True), 0.0),
+        (UpstreamTimeout("no answer in time"), None),
+        (UpstreamError("garbage"), None),
+    ],
+)
+async def test_when_all_fail_the_outcome_says_so(error: UpstreamError, cost_usd: float | None) -> None:
+    """What was not refused may have cost something, and nobody knows how much."""
     b = await bench(error)
     with pytest.raises(AllModelsFailed):
         await b.gateway.complete(ASK)
     (record,) = await b.ledger.recent(limit=9)
     assert record.outcome is not None
-    assert (record.outcome.status, record.outcome.cost_usd) == (Status.FAILED, 0.0)
+    assert (record.outcome.status, record.outcome.cost_usd) == (Status.FAILED, cost_usd)
     assert [q for _, q, _ in await b.lessons()] == [0.0, 0.0]
 
 
