@@ -75,8 +75,8 @@ class Wholes:
         self._names: set[str] = set()
         self._dimensions = dict(DIMENSIONS)
 
-    def check(self, whole: Whole) -> None:
-        """Raises Invalid."""
+    def checked(self, whole: Whole) -> Whole:
+        """The same. Raises Invalid."""
         decision = whole.decision
         _check_decision(decision)
         if decision.id in self._names:
@@ -92,6 +92,7 @@ class Wholes:
         _check_retractions(whole.observations)
         self._names.add(decision.id)
         self._dimensions[decision.features] = dimension
+        return whole
 
 
 def _within(entry: str, check: Callable[[T, int], None], value: T, dimension: int) -> None:

@@ -7,6 +7,7 @@ from conduit.core.decision import Observation
 from conduit.core.events import Degraded
 from conduit.core.protocols import Clock, Listener
 from conduit.core.storage import Ledger
+from conduit.core.validation import FARTHEST_S
 
 SKEW_S = 60.0
 """By so much a time may be ahead: what clocks that are looked after differ by, and no half-life notices."""
@@ -51,8 +52,12 @@ class Present:
     def bounded(self, observation: Observation) -> Observation:
         """What lies in the future counts as of the beginning of today (UTC): so processes that read it on one day, and
         whoever takes it back, agree to the last bit on what it weighs."""
-        now_s = self.now_s
-        if observation.time_s <= now_s + SKEW_S:
-            return observation if observation.time_s >= 0.0 else replace(observation, time_s=0.0)
+        now_s, time_s = self.now_s, observation.time_s
+        if (
+            0.0 <= time_s <= now_s + SKEW_S or not abs(time_s) <= FARTHEST_S
+        ):  # that is no time at all, and is not folded
+            return observation
+        if time_s < 0.0:
+            return replace(observation, time_s=0.0)
         self._listener(Degraded(CLOCK, "observations of the future were read: they count as of today"))
         return replace(observation, time_s=floor(now_s / DAY_S) * DAY_S)

@@ -36,7 +36,7 @@ class Readiness:
             **self._spool(),
             **redis,
             "models": OK if len(self.models) else "none configured",
-            "beliefs": OK if self.follower is None else self.follower.state or OK,
+            **({} if self.follower is None else {"beliefs": self.follower.state or OK}),
             "draining": "yes" if self.draining else OK,
         }
 

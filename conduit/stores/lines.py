@@ -56,7 +56,7 @@ def lines_from(path: Path) -> Iterator[Whole]:
             for line in file:
                 number += 1
                 if line.strip():
-                    yield whole_of(orjson.loads(line), wholes)
+                    yield wholes.checked(whole_of(orjson.loads(line)))
     except (OSError, EOFError, zlib.error) as error:
         raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     except WRONG as error:
@@ -101,8 +101,8 @@ def data_of(whole: Whole) -> dict[str, Any]:
     }
 
 
-def whole_of(data: Data, wholes: Wholes) -> Whole:
-    """The inverse. Raises WRONG when it cannot have come from there, Invalid where a value of it cannot be right."""
+def whole_of(data: Data) -> Whole:
+    """The inverse. Raises WRONG when it cannot have come from there."""
     decision = rows.decision(_in(decisions, data["decision"], "decision"))
     ended, context = data["outcome"], rows.row(decision)[1]["context"]
     taught = [
@@ -118,7 +118,6 @@ def whole_of(data: Data, wholes: Wholes) -> Whole:
     foreign = {each.decision_id for each in (whole.outcome, *whole.feedback) if each is not None} - {decision.id}
     if foreign:
         raise ValueError("an outcome or a feedback of another decision stands in this line")
-    wholes.check(whole)
     return whole
 
 

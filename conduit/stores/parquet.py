@@ -53,7 +53,7 @@ def parquet_from(path: Path) -> Iterator[Whole]:
             for batch in file.iter_batches(AT_ONCE):
                 for row in batch.to_pylist():
                     number += 1
-                    yield whole_of(_nested(row), wholes)
+                    yield wholes.checked(whole_of(_nested(row)))
     except (OSError, pa.ArrowException) as error:
         raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or 'this is no Parquet file'}") from None
     except WRONG as error:

@@ -15,19 +15,12 @@ from sqlalchemy.types import NullType
 from conduit.bandits.policy import Vector
 from conduit.core.decision import Decision, Feedback, Observation, Outcome
 from conduit.core.storage import UNREADABLE, Unreadable
-from conduit.core.validation import (
-    DIMENSIONS,
-    MOST_SECONDS,
-    MOST_TOKENS,
-    MOST_USD,
-    Invalid,
-    check_context,
-    check_number,
-)
+from conduit.core.validation import DIMENSIONS, Invalid, check_context, check_number, check_number_or_none
 from conduit.stores import rows
 from conduit.stores.rows import JSON, MOST_JSON, MOST_LABEL, MOST_PROMPT, MOST_WORDS
 from conduit.stores.tables import TEXT
 
+INFINITY = float("inf")
 MOST_BLOB = 1 << 16
 """Bytes: a context of 16,000 numbers."""
 WRONG = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
@@ -89,7 +82,7 @@ def _remains(row: Sequence[Any], field: str) -> Decision:
     id_, time_s, model, *_ = row
     return Decision(
         id=_text(id_),
-        time_s=float(time_s) if isinstance(time_s, float) and abs(time_s) < float("inf") else 0.0,
+        time_s=float(time_s) if isinstance(time_s, float) and abs(time_s) < INFINITY else 0.0,
         model=_text(model),
         propensity=1.0,
         candidates=(),
@@ -109,16 +102,22 @@ def outcome(row: Sequence[Any]) -> Outcome | None:
     """Of `columns(outcomes)`; None where it cannot be read."""
     id_, time_s, model, status, attempts, tokens_in, tokens_out, measured, cost_usd, latency_s, first_s, answer = row
     try:
-        for name, value, most in (
-            ("input_tokens", tokens_in, MOST_TOKENS),
-            ("output_tokens", tokens_out, MOST_TOKENS),
-            ("cost_usd", cost_usd, MOST_USD),
-            ("first_byte_s", first_s, MOST_SECONDS),
-            ("latency_s", latency_s, MOST_SECONDS),
+        for name, value in (
+            ("input_tokens", tokens_in),
+            ("output_tokens", tokens_out),
+            ("cost_usd", cost_usd),
+            ("first_byte_s", first_s),
         ):
-            if value is not None:
-                check_number(name, value, 0.0, most)
-        counted = tokens_in, tokens_out, bool(measured), cost_usd, float(latency_s), first_s, _text_or_none(answer)
+            check_number_or_none(name, value, -INFINITY, INFINITY)
+        counted = (
+            tokens_in,
+            tokens_out,
+            bool(measured),
+            cost_usd,
+            _number("latency_s", latency_s),
+            first_s,
+            _text_or_none(answer),
+        )
         ended = (_text(id_), _number("time_s", time_s), _text(model), _text(status), _text(attempts), *counted)
         return rows.outcome(ended)
     except WRONG:
@@ -131,7 +130,7 @@ def given(row: Sequence[Any]) -> Feedback | None:
     try:
         said = _text(signals), _text_or_none(model), _text_or_none(key_id), weight, _text_or_none(lessons)
         check_number("quality", quality, 0.0, 1.0)
-        check_number("weight", weight, 0.0, float("inf"))
+        check_number("weight", weight, 0.0, INFINITY)
         moment = int(revision), _number("time_s", time_s), quality
         found = rows.given((_text(id_), _text(decision_id), *moment, *said))
     except WRONG:
@@ -172,7 +171,7 @@ def observed(row: Sequence[Any], context: Vector, features: Any) -> Observation 
 
 
 def _number(field: str, value: Any) -> float:
-    check_number(field, value, -float("inf"), float("inf"))
+    check_number(field, value, -INFINITY, INFINITY)
     return float(value)
 
 
