@@ -42,7 +42,9 @@ async def test_a_server_that_goes_away_is_unavailable_until_it_is_back(postgres:
 
 async def test_no_time_is_later_than_the_server_s_own(postgres_url: str) -> None:
     """Of a machine whose clock is ahead; what is a little ahead stays as it is."""
-    async with opened(postgres_url) as ledger:
+    ledger = SqlLedger(postgres_url)
+    await ledger.open()
+    try:
         before_s = await ledger.now_s()
         assert before_s is not None
         ahead = (decision(1, time_s=before_s + 1e8), observation(1, time_s=before_s + 1e8))
@@ -61,6 +63,8 @@ async def test_no_time_is_later_than_the_server_s_own(postgres_url: str) -> None
         little = await ledger.find(name(2))
         assert little is not None
         assert little.decision.time_s == before_s + 30.0
+    finally:
+        await ledger.close()
 
 
 async def test_a_connection_that_died_while_idle_is_noticed_by_nobody(postgres: Postgres, postgres_url: str) -> None:
