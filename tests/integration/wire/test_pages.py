@@ -20,7 +20,6 @@ BIG: dict[str, str] = {
     "36 why": "UPDATE decisions SET why = :text WHERE id = :id",
     "36 domain": "UPDATE decisions SET domain = :text WHERE id = :id",
     "36 removed": "UPDATE decisions SET removed = json_object('a', :text) WHERE id = :id",
-    "36 context": "UPDATE decisions SET context = zeroblob(4000000) WHERE id = :id",
     "36 prompt": "UPDATE decisions SET prompt = :text WHERE id = :id",
     "36 response id": "UPDATE outcomes SET response_id = :text WHERE decision_id = :id",
     "36 comments": "UPDATE feedback SET signals = json_object('comments', :text) WHERE decision_id = :id",
