@@ -36,6 +36,7 @@ WHY = {
     "policy": "it was made by another policy (POLICY)",
     "features": "it was made with other features",
     "half-life": "it was made with another half-life (HALF_LIFE_DAYS)",
+    "future": "it holds observations of a later time than now: a clock was ahead, there or here",
 }
 T = TypeVar("T")
 

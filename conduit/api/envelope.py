@@ -235,12 +235,19 @@ async def answer_error(request: Request, error: Exception) -> Response:
     note = request.scope["conduit.log"]
     if isinstance(error, UpstreamRejected):
         note["code"] = "upstream_rejected"
-        return _providers_own(error, request.scope["conduit.request_id"])
+        return _found_again(error, _providers_own(error, request.scope["conduit.request_id"]))
     problem = problem_of(error)
     if isinstance(error, HTTPException):
         problem = replace(problem, message=_told_of_path(problem, request))
     note["code"] = problem.code
-    return problem_response(problem, request.scope["conduit.request_id"])
+    return _found_again(error, problem_response(problem, request.scope["conduit.request_id"]))
+
+
+def _found_again(error: Exception, response: Response) -> Response:
+    """By its decision, whatever it ended by."""
+    if isinstance(error, ConduitError) and error.decision_id is not None:
+        response.headers["x-conduit-decision"] = error.decision_id
+    return response
 
 
 def _providers_own(error: UpstreamRejected, request_id: str) -> Response:

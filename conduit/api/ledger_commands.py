@@ -1,6 +1,7 @@
 """`conduit export`, `import` and `prune`: the ledger to a file, from one, and without what is old."""
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from conduit.assemble.conduit import Conduit
 from conduit.core.errors import ConfigurationError
 from conduit.core.storage import Whole
 from conduit.gateway.follow import Follower
+from conduit.gateway.present import SKEW_S
 from conduit.gateway.prune import Pruned, prune
 from conduit.stores.archive import SqlArchive
 from conduit.stores.lines import Sink, lines_from, lines_to
@@ -24,7 +26,8 @@ from conduit.stores.parquet import parquet_from, parquet_to
 from conduit.stores.pruning import SqlPruning
 from conduit.stores.sql import SqlLedger
 
-AT_ONCE = 200
+AT_ONCE = 50
+"""Decisions: one that was written with all that fits may have some 2 MB."""
 KINDS = ("decision", "outcome", "feedback", "observation")
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 
@@ -51,7 +54,9 @@ def export(path: Path, *, force: bool) -> None:
 
 
 def take_in(path: Path) -> None:
-    """What was written before a line that is wrong stays; the same file again goes on from there."""
+    """Read twice: nothing of a file is written in which a line is wrong. The same file again changes nothing, and after
+    an interruption goes on."""
+    latest_s = max((time_s for whole in _read(path) for time_s in _times(whole)), default=0.0)
 
     async def taken(ledger: SqlLedger) -> tuple[int, Counter[str]]:
         archive, new, seen = SqlArchive(ledger.database), Counter[str](), 0
@@ -62,6 +67,9 @@ def take_in(path: Path) -> None:
 
     seen, new = asyncio.run(with_ledger(read_settings(read_environ()), taken))
     print(f"{path}: {seen} decisions read; new: {counted(new)}")  # noqa: T201
+    if latest_s > time.time() + SKEW_S:
+        said = "what lies in the future counts as of today: a clock was ahead where it was written, or is behind here"
+        print(f"{path}: {said}", file=sys.stderr)  # noqa: T201
 
 
 def remove_old(*, older_than: str, forget: bool, wait: str) -> None:
@@ -116,6 +124,11 @@ def _sink(path: Path, suffix: str) -> AbstractContextManager[Sink]:
 
 def _read(path: Path) -> Iterator[Whole]:
     return parquet_from(path) if suffix_of(path) == ".parquet" else lines_from(path)
+
+
+def _times(whole: Whole) -> Iterator[float]:
+    yield whole.decision.time_s
+    yield from (observation.time_s for observation in whole.observations)
 
 
 def _batches(wholes: Iterator[Whole]) -> Iterator[Sequence[Whole]]:

@@ -138,6 +138,7 @@ ANSWERS: Mapping[str, Schema] = {
             "model_distribution": mapping(COUNT),
             "quality_metrics": thing({"avg_quality": some(NUMBER), "rated": COUNT, "success_rate": some(SHARE)}),
             "age_s": NUMBER,
+            "set_aside": COUNT,
             "savings": thing({**SAVINGS, "best": ref("Savings"), "age_s": NUMBER}, SAVINGS_MORE),
             "drift": array(
                 thing({"model": STRING, "signal": STRING, "since": NUMBER, "shift": NUMBER, "z": some(NUMBER)})

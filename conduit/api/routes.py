@@ -23,6 +23,7 @@ from conduit.api.envelope import json_response
 from conduit.api.key_routes import KEY_ROUTES
 from conduit.api.once import AnswerStream, once
 from conduit.api.openapi import openapi
+from conduit.api.pages import RecordPage
 from conduit.api.presence import PROMISED, while_present
 from conduit.api.ratelimit import set_aside
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
@@ -33,7 +34,6 @@ from conduit.api.views import (
     complete_view,
     decision_headers,
     decision_view,
-    decisions_view,
     feedback_headers,
     feedback_view,
     judge_view,
@@ -184,7 +184,13 @@ async def stats(request: Request) -> Response:
     conduit = _conduit(request)
     await conduit.follower.catch_up()  # so that the answer is a function of the ledger, whoever gives it
     books, changes, key_id = conduit.books, conduit.router.beliefs.changes, _whose(request)
-    view = stats_view(await books.totals(key_id=key_id), await books.account(key_id=key_id), changes)
+    view = stats_view(
+        await books.totals(key_id=key_id),
+        await books.account(key_id=key_id),
+        changes,
+        known=conduit.router.catalogue,
+        set_aside=conduit.router.beliefs.set_aside,
+    )
     if owner(request) is not None:  # what others spend is their own affair
         return json_response(view)
     if conduit.judge is not None:
@@ -206,9 +212,10 @@ def _whose(request: Request) -> str | None:
 async def decisions(request: Request) -> Response:
     limit = _limit(request.query_params.get("limit", "50"))
     before = request.query_params.get("before")
-    own = owner(request)
-    found = await _conduit(request).ledger.recent(limit=limit, before=before, key_id=own)
-    return json_response(decisions_view(found, limit=limit, hashes=own is None))
+    page, key_id = RecordPage(limit, hashes=owner(request) is None), owner(request)
+    while page.wants:
+        page.add(await _conduit(request).ledger.recent(limit=page.wants, before=page.last or before, key_id=key_id))
+    return Response(page.body, media_type="application/json")
 
 
 async def decision(request: Request) -> Response:

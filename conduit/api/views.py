@@ -1,6 +1,6 @@
 """Values -> what clients see: shapes and headers of answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +14,7 @@ from conduit.gateway.cache import NO_LOOK, Look
 from conduit.gateway.judge import Judge
 from conduit.gateway.kept import Figure
 
+MOST_OTHERS, OTHER = 50, "other"
 CAPPED = "recorded, but it teaches less than it could: all weight that one key gives one model in an hour is spent"
 
 
@@ -112,15 +113,6 @@ def _without_id(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in {"decision_id", "key_id"}}
 
 
-def decisions_view(records: Sequence[Record], *, limit: int, hashes: bool) -> dict[str, Any]:
-    """A page; `has_more` says that there may be another from the last id on."""
-    return {
-        "object": "list",
-        "data": [record_view(r, hashes=hashes) for r in records],
-        "has_more": len(records) == limit,
-    }
-
-
 def complete_view(decision: Decision, outcome: Outcome, *, content: str, query_id: str) -> dict[str, Any]:
     return {
         "id": decision.id,
@@ -161,7 +153,12 @@ def is_capped(feedback: Feedback) -> bool:
 
 
 def stats_view(
-    summed: Figure[Totals], account: Figure[Account], changes: Mapping[tuple[str, str], Change]
+    summed: Figure[Totals],
+    account: Figure[Account],
+    changes: Mapping[tuple[str, str], Change],
+    *,
+    known: Container[str],
+    set_aside: int,
 ) -> dict[str, Any]:
     totals = summed.value
     ended = totals.answered + totals.failed
@@ -171,19 +168,31 @@ def stats_view(
         "unpriced": totals.unpriced,
         "cached": totals.cached,
         "avg_latency": totals.latency_s,
-        "model_distribution": dict(totals.by_model),
+        "model_distribution": distribution(totals.by_model, known),
         "quality_metrics": {
             "avg_quality": totals.quality,
             "rated": totals.rated,
             "success_rate": totals.answered / ended if ended else None,
         },
         "age_s": summed.age_s,
+        "set_aside": set_aside,
         "savings": account_view(account),
         "drift": [
             {"model": model, "signal": signal, "since": found.since_s, "shift": found.shift, "z": found.z}
             for (model, signal), found in sorted(changes.items())
         ],
     }
+
+
+def distribution(by_model: Mapping[str, int], known: Container[str]) -> dict[str, int]:
+    """Models of the catalogue by name, and of others, which may have left it or be a caller's own words, those that
+    answered most."""
+    others = sorted((name for name in by_model if name not in known), key=by_model.__getitem__, reverse=True)
+    rest = frozenset(others[MOST_OTHERS:])
+    shown = {name: answers for name, answers in by_model.items() if name not in rest}
+    if rest:
+        shown[OTHER] = shown.get(OTHER, 0) + sum(by_model[name] for name in rest)
+    return shown
 
 
 def account_view(figure: Figure[Account]) -> Mapping[str, Any]:

@@ -208,7 +208,7 @@ def put_together(
         books=make_books(settings, ledger, router, follower, clock=clock, listener=listener),
         judge=judge,
         limiter=limiter,
-        readiness=Readiness(ledger, limiter, catalogue),
+        readiness=Readiness(ledger, limiter, catalogue, follower=follower),
         keyring=Keyring(keys, door_terms(settings), clock=clock, listener=listener),
         locksmith=Locksmith(keys, clock=clock, ids=ids, random=token_bytes),
         once=make_once(settings, answers, clock=clock, ids=ids, listener=listener),

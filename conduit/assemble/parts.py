@@ -146,6 +146,7 @@ def make_follower(
         interval_s=settings.follow_interval_s,
         snapshots=Snapshots(store, router=router, clock=clock, listener=listener, every=settings.snapshot_every),
         rereading=Rereading(ledger, TextFeatures()),
+        clock=clock,
     )
 
 

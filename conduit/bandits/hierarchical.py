@@ -69,6 +69,11 @@ class HierarchicalThompson:
         return self._quality.weights
 
     @property
+    def latest_s(self) -> float:
+        """The time of the latest observation."""
+        return self._quality.latest_s
+
+    @property
     def changes(self) -> Mapping[str, Change]:
         """The arms whose quality is not what it was."""
         return self._quality.changes

@@ -20,6 +20,11 @@ class LinearPolicy:
         """Solve the sums into beliefs."""
         self.ridge.refresh()
 
+    @property
+    def latest_s(self) -> float:
+        """The time of the latest observation."""
+        return self.ridge.latest_s
+
     def state(self) -> State:
         """Every arm's sums."""
         return self.ridge.state()

@@ -99,6 +99,16 @@ class Weighing(Protocol):
 
 
 @runtime_checkable
+class Dated(Protocol):
+    """A policy that knows when the latest of its observations was."""
+
+    @property
+    def latest_s(self) -> float:
+        """Its time: the landmark of forward decay."""
+        ...
+
+
+@runtime_checkable
 class Watching(Protocol):
     """A policy that notices when an arm is no longer what it was."""
 

@@ -111,18 +111,18 @@ class HierarchicalRegression:
         return fit(evidence, self.blocks, self._hyperprior)
 
     @property
-    def _now_s(self) -> float:
+    def latest_s(self) -> float:
         """The latest time of all that was folded."""
         return max((s.landmark_s for s in self._sums.values()), default=0.0)
 
     def _latest(self, arm: str) -> Latest:
-        return Latest.of(self._windows[arm].latest(), now_s=self._now_s, tau_s=self._tau_s)
+        return Latest.of(self._windows[arm].latest(), now_s=self.latest_s, tau_s=self._tau_s)
 
     def _stacked(self, arms: list[str]) -> Stacked:
         """A (k + 1, d, d), b (k + 1, d) and moments (k + 1, 3), aged to the latest landmark; the last arm has none."""
         nothing = Sums(self.dimension, self._tau_s)
         sums = [self._sums.get(arm, nothing) for arm in [*arms, ""]]
-        now_s = self._now_s
+        now_s = self.latest_s
         factors = np.array([s.age(now_s) for s in sums])
         A = np.array([s.A for s in sums]) * factors[:, None, None]
         b = np.array([s.b for s in sums]) * factors[:, None]
@@ -157,7 +157,7 @@ class HierarchicalRegression:
     @property
     def weights(self) -> Mapping[str, float]:
         """The sum of weights by arm, as they have decayed by the time of the latest observation."""
-        now_s = self._now_s
+        now_s = self.latest_s
         return {arm: sums.n * sums.age(now_s) for arm, sums in self._sums.items()}
 
     @property

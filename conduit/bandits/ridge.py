@@ -40,9 +40,13 @@ class Ridge:
         """Solve the sums of every arm that changed; under decay those of every arm, as of the latest observation."""
         if not math.isinf(self.tau_s):
             self._changed.update(self._sums)
-        now = max((sums.landmark_s for sums in self._sums.values()), default=0.0)
-        self._beliefs |= {arm: solved(self._sums[arm], now) for arm in self._changed}
+        self._beliefs |= {arm: solved(self._sums[arm], self.latest_s) for arm in self._changed}
         self._changed.clear()
+
+    @property
+    def latest_s(self) -> float:
+        """The latest time of all that was folded."""
+        return max((sums.landmark_s for sums in self._sums.values()), default=0.0)
 
     def predict(self, x: Vector, arms: Sequence[str]) -> tuple[Vector, Vector]:
         """(k,) theta_a' x and (k,) width_a(x)."""

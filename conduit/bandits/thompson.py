@@ -35,14 +35,18 @@ class BetaThompson:
         """(alpha, beta) of one arm now."""
         if arm not in self._sums:
             return self.alpha, self.beta
-        now = max(sums.landmark_s for sums in self._sums.values())
-        n, wy, _ = self._sums[arm].age(now) * self._sums[arm].moments
+        n, wy, _ = self._sums[arm].age(self.latest_s) * self._sums[arm].moments
         return self.alpha + max(wy, 0.0), self.beta + max(n - wy, 0.0)
 
     def learn(self, arm: str, x: Vector, quality: float, *, weight: float = 1.0, time_s: float = 0.0) -> None:
         """Fold one observation; quality beyond [0, 1] counts as the nearer end."""
         sums = self._sums.setdefault(arm, Sums(1, self.tau_s))
         sums.add(NO_CONTEXT, (bounded(quality, 1.0) + abs(bounded(quality, 1.0))) / 2, weight=weight, time_s=time_s)
+
+    @property
+    def latest_s(self) -> float:
+        """The time of the latest observation."""
+        return max((sums.landmark_s for sums in self._sums.values()), default=0.0)
 
     def refresh(self) -> None:
         """Nothing to solve."""

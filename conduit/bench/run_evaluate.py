@@ -52,7 +52,7 @@ async def read_log(conduit: Conduit, *, last: int) -> list[Logged]:
 def evidence(records: Iterable[Record], catalogue: Catalogue) -> list[Logged]:
     """What was rated, and of what failed as large a share as of the answers was rated: every failure is known, and all
     of them beside a few ratings would make every model look worse than it is."""
-    routed = [r for r in records if r.decision.routed and all(c.model in catalogue for c in r.decision.candidates)]
+    routed = [r for r in records if r.decision.routed and _drawn(r) and _within(r, catalogue)]
     answered = [record for record in routed if _answered(record)]
     rated = sum(_quality(record) is not None for record in answered)
     share, due, found = rated / max(len(answered), 1), 0.0, []
@@ -65,6 +65,17 @@ def evidence(records: Iterable[Record], catalogue: Catalogue) -> list[Logged]:
         elif (quality := _quality(record)) is not None and record.feedback is not None:
             found.append(_logged(record, quality=quality, weight=record.feedback.weight))
     return found
+
+
+def _within(record: Record, catalogue: Catalogue) -> bool:
+    return all(candidate.model in catalogue for candidate in record.decision.candidates)
+
+
+def _drawn(record: Record) -> bool:
+    """With probabilities that can be: rows may have been written by anybody."""
+    chances = {c.model: c.probability for c in record.decision.candidates}
+    numbers = all(isinstance(chance, int | float) and 0.0 < chance <= 1.0 for chance in chances.values())
+    return numbers and record.decision.model in chances
 
 
 def _answered(record: Record) -> bool:

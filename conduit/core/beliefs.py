@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conduit.bandits.policy import Change, Comparing, Menu, State, Vector, Watching, Weighing
+from conduit.bandits.policy import Change, Comparing, Dated, Menu, State, Vector, Watching, Weighing
 from conduit.bandits.schedule import Schedule
 from conduit.bandits.statistics import checked, time_constant
 from conduit.core.catalogue import Catalogue, Model, PriceDecades
@@ -19,6 +19,7 @@ from conduit.core.query import Incumbent, Preferences
 from conduit.core.reward import dollars, penalty
 from conduit.core.snapshot import Recipe
 from conduit.core.threads import one_thread
+from conduit.core.validation import check_observation
 
 NEGLECT = 1.0
 """c of `_neglect`; see docs/decisions/0015."""
@@ -64,7 +65,10 @@ class Beliefs:
         """Model -> how many of its answers were seen: rated, or with their tokens counted."""
         self._counted: dict[str, float] = {}
         self.newcomers = Newcomers()
+        self._dimension = sum(features.blocks)
         self.folded = 0
+        self.set_aside = 0
+        """Observations that cannot be folded, whoever wrote them."""
         self._solved = 0
 
     # -------------------------------------------------------------- looking
@@ -155,11 +159,12 @@ class Beliefs:
     def fold(self, observation: Observation) -> None:
         """Add one observation to the sums; beliefs follow at the next `refresh`.
 
-        One made by other features says nothing here, and is passed over.
+        One made by other features says nothing here, and is passed over. Raises Invalid, and has added nothing then.
         """
         o = observation
         if o.features != self.recipe.features:
             return
+        check_observation(o, self._dimension)
         if o.quality is not None:
             self._judge(o, o.quality)
             self.rated[o.model] = self.rated.get(o.model, 0.0) + o.weight
@@ -203,6 +208,11 @@ class Beliefs:
         quality = self._policy.changes if isinstance(self._policy, Watching) else {}
         return {(name, "quality"): found for name, found in quality.items()} | dict(self._forecast.changes)
 
+    @property
+    def latest_s(self) -> float:
+        """The time of the latest observation of all."""
+        return max(self._forecast.latest_s, self._policy.latest_s if isinstance(self._policy, Dated) else 0.0)
+
     def state(self) -> Mapping[str, State]:
         """All sums: equal states are equal beliefs."""
         counts = {
@@ -210,6 +220,8 @@ class Beliefs:
             "counted": {name: np.array([n]) for name, n in self._counted.items()},
             "folded": {"": np.array([float(self.folded)])},
         }
+        if self.set_aside:
+            counts["set aside"] = {"": np.array([float(self.set_aside)])}
         if self.newcomers.beginners is not None:
             counts["beginners"] = {name: np.ones(1) for name in self.newcomers.beginners}
         return {"quality": self._policy.state(), **self._forecast.state(), **counts}
@@ -235,6 +247,7 @@ class Beliefs:
         }
         self.newcomers.restore(state.get("beginners"), self.seen)
         self.folded = int(_numbers(state.get("folded", {})).get("", 0.0))
+        self.set_aside = int(_numbers(state.get("set aside", {})).get("", 0.0))
 
 
 def _numbers(state: State) -> dict[str, float]:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 class ConduitError(Exception):
     """The root of the tree."""
 
+    decision_id: str | None = None
+    """Of the request that ended so, if it is in the ledger: filled in by who knows it, so that the caller can look it
+    up."""
+
 
 class ConfigurationError(ConduitError):
     """A setting is wrong. The message names it and the remedy."""
@@ -177,8 +181,6 @@ class AllModelsFailed(ConduitError):
         asked = ", ".join(f"{a.model} ({a.error})" for a in attempts)
         super().__init__(f"every model that was asked failed: {asked}")
         self.attempts, self.errors = tuple(attempts), tuple(errors)
-        self.decision_id: str | None = None
-        """Filled in by who knows it, so that the caller can look it up."""
 
     @property
     def timed_out(self) -> bool:

@@ -123,6 +123,19 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """A row of the ledger is no observation that can be folded: it teaches nothing, and all others do."""
+
+    position: int
+    decision_id: str
+    """As the row has it."""
+    field: str
+    """Which of its values cannot be right: one of a few names."""
+    times: int
+    """So often it was one, in all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drifted:
     """A model is no longer what it was. Each worker tells it once."""
 
@@ -142,7 +155,7 @@ class SnapshotRefused:
     position: int
     """Of the ledger, at which it was taken."""
     why: str
-    """corrupt, version, policy, features or half-life."""
+    """corrupt, version, policy, features, half-life or future."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +198,7 @@ Event = (
     | Judged
     | NotJudged
     | Followed
+    | SetAside
     | Drifted
     | SnapshotRefused
     | FeaturesChanged

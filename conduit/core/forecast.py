@@ -85,6 +85,11 @@ class LogNormal:
         return np.asarray(np.exp(self._centre + away.clip(-FARTHEST, FARTHEST)))
 
     @property
+    def latest_s(self) -> float:
+        """The time of the latest observation."""
+        return self._regression.latest_s
+
+    @property
     def changes(self) -> Mapping[str, Change]:
         return self._regression.changes
 
@@ -141,6 +146,11 @@ class Forecast:
     @property
     def signals(self) -> Mapping[str, LogNormal]:
         return {"tokens": self._tokens, "latency": self._latency}
+
+    @property
+    def latest_s(self) -> float:
+        """The time of the latest observation."""
+        return max(self._tokens.latest_s, self._latency.latest_s)
 
     @property
     def changes(self) -> Mapping[tuple[str, str], Change]:

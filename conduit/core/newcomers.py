@@ -12,8 +12,6 @@ FIRST_SHARE = 0.1
 """The most that is asked of a model of which nothing was seen; it grows to all while it becomes known."""
 DOUBT = 4.0
 """How much wider the doubt about a model is when it comes or returns; it narrows to 1 with its next answers."""
-EXPERIENCE = 1000.0
-"""Answers after which a gateway has known models, and takes for newcomers of whom it saw nothing by then."""
 
 
 class Newcomers:
@@ -22,12 +20,12 @@ class Newcomers:
     def __init__(self) -> None:
         self._seen_at_arrival: dict[str, float] = {}
         self.beginners: frozenset[str] | None = None
-        """Who was seen among the first EXPERIENCE answers; None: they are not over yet."""
+        """Who was seen by the time that the first of all was known; None: nobody is known yet."""
 
     def watch(self, seen: Mapping[str, float]) -> None:
         """After each observation that is folded: as all processes fold the same ones in the same order, all know the
         same beginners, whenever they were started."""
-        if self.beginners is None and sum(seen.values()) >= EXPERIENCE:
+        if self.beginners is None and max(seen.values(), default=0.0) >= KNOWN_AFTER:
             self.beginners = frozenset(name for name, answers in seen.items() if answers > 0.0)
 
     def restore(self, beginners: Iterable[str] | None, seen: Mapping[str, float]) -> None:

@@ -18,7 +18,7 @@ pruned is in no other place."""
 NUMBERS = "<f8"
 LENGTH_BYTES = 8
 
-Refusal = Literal["corrupt", "version", "policy", "features", "half-life"]
+Refusal = Literal["corrupt", "version", "policy", "features", "half-life", "future"]
 
 
 @dataclass(frozen=True, slots=True)

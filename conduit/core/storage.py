@@ -54,6 +54,19 @@ class Standby(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that is no observation, whoever wrote it."""
+
+    decision_id: str
+    field: str
+    """Which of its columns is wrong."""
+
+
+UNREADABLE = "unreadable"
+"""The version of the features of a decision whose row cannot be read: no context is made by them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """All that the ledger knows of one decision."""
 
@@ -138,8 +151,12 @@ class Ledger(Protocol):
         above."""
         ...
 
-    async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
+    async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation | Unreadable]]:
         """With their positions, in the order in which the fold reads them. Position 0 is before the first."""
+        ...
+
+    async def now_s(self) -> float | None:
+        """Unix seconds by the database's own clock; None where that is this machine's."""
         ...
 
     async def prompts(self, names: Sequence[str]) -> Mapping[str, str]:

@@ -13,8 +13,8 @@ from conduit.core.storage import Ledger, Record, Totals
 from conduit.gateway.follow import Follower
 from conduit.gateway.kept import Figure, Kept
 
-PAGE = 200
-"""Records read at a time: decoding so many holds the event loop for several milliseconds."""
+PAGE = 50
+"""Records read at a time: one that was written with all that fits may have some 2 MB."""
 MOST_PAGES = 100
 """Keys whose figures are kept; of others they are computed anew."""
 SMALL = 20_000

@@ -244,8 +244,7 @@ class Gateway:
             )
         except (AllModelsFailed, UpstreamRejected, BudgetExceeded, LedgerError) as error:
             self._settle(exchange, Status.FAILED)
-            if isinstance(error, AllModelsFailed):
-                error.decision_id = exchange.decision.id
+            error.decision_id = exchange.decision.id
             await self._kept(exchange)
             raise
         except CancelledError:  # the call may have cost money, so it is on record

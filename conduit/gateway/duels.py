@@ -11,6 +11,8 @@ from conduit.gateway.lessons import credited
 OVER, UNDER = "over:", "under:"
 """Before a decision's id: the one that this answer was preferred to, or that was preferred to this one."""
 UNKNOWN = 0.5
+MOST = 100
+"""Comparisons of one answer: each revision keeps all of them."""
 
 Changes = dict[str, tuple[Record, dict[str, object]]]
 """By decision id: what the ledger holds, and the signals that take the place of those there."""
@@ -76,6 +78,10 @@ def _put(changes: Changes, whose: str, name: str, side: Mapping[str, object] | N
     duels = duels_of(signals)
     duels.pop(name, None)
     if side is not None:
+        if len(duels) >= MOST:
+            raise InvalidRequest(
+                f"preferred_over: an answer takes part in {MOST} comparisons at most", param="preferred_over"
+            )
         duels[name] = dict(side)
     rest = {each: value for each, value in signals.items() if each != DUELS}
     changes[whose] = record, {**rest, DUELS: duels} if duels else rest

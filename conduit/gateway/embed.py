@@ -35,6 +35,8 @@ from conduit.gateway.written import kept, looked_at, paid
 TIMEOUTS = Timeouts()
 NAME = re.compile(r"[!-~]{1,200}")
 """As of the catalogue: it goes into headers."""
+MOST_NAMES, OTHER = 20, "other"
+"""Names that nobody knows, in one process; more of them are recorded as one."""
 
 
 @dataclass(slots=True)
@@ -77,6 +79,8 @@ class Embeddings:
         self._ledger, self._cashier, self._ids, self._listener = ledger, cashier, ids, listener
         self._clock, self._timeouts = clock, timeouts
         self._breaker = Breaker(clock)
+        self._names: set[str] = set()
+        """Of models that are neither in the catalogue nor on a price list."""
 
     async def embed(self, ask: Ask) -> Completion:
         """Raises InvalidRequest, NotFound, AllModelsFailed, UpstreamRejected; NoEligibleModel and BudgetExceeded where
@@ -95,8 +99,7 @@ class Embeddings:
                 await self._cashier.settle(run.hold, 0.0)
             raise
         except (AllModelsFailed, UpstreamRejected) as error:
-            if isinstance(error, AllModelsFailed):
-                error.decision_id = decision.id
+            error.decision_id = decision.id
             await self._settled(run, Status.FAILED)
             raise
         except CancelledError:  # the call may have cost money, so it is on record
@@ -117,10 +120,16 @@ class Embeddings:
             return self._catalogue[name]
         provider, _, upstream = name.partition("/")
         if NAME.fullmatch(name) and upstream and provider in self._providers:
-            return self._priced(Model(name, provider, upstream))
+            return self._recorded(self._priced(Model(name, provider, upstream)))
         if NAME.fullmatch(name) and len(self._providers) == 1:
-            return self._priced(Model(name, next(iter(self._providers))))
+            return self._recorded(self._priced(Model(name, next(iter(self._providers)))))
         raise NotFound("model", name, param="model")
+
+    def _recorded(self, model: Model) -> Model:
+        """Under its own name, unless it is one of many that nobody knows: some servers answer to any."""
+        if model.price is not None or model.name in self._names or len(self._names) < MOST_NAMES:
+            return model
+        return replace(model, name=OTHER, upstream=model.upstream_name)
 
     def _priced(self, model: Model) -> Model:
         return replace(model, price=self._list_price(model.provider, model.upstream_name))
@@ -168,7 +177,7 @@ class Embeddings:
                 if error.status != HTTPStatus.NOT_FOUND or name in self._catalogue:
                     raise
                 self._breaker.answered(name)  # nothing is kept of names that callers make up
-                raise NotFound("model", name, param="model") from None
+                raise NotFound("model", run.ask.model or name, param="model") from None
 
         answer = await first_answer(
             [name], ask, attempts=run.attempts, errors=[], breaker=self._breaker, clock=self._clock
@@ -186,6 +195,8 @@ class Embeddings:
 
     def _settle(self, run: Embedding, status: Status) -> Outcome:
         outcome = self._outcome(run, status)
+        if run.model.price is None and run.model.name != OTHER and run.model.name not in self._catalogue:
+            self._names.add(run.model.name)
         run.recorded = self._ledger.append(run.decision, outcome)
         run.recorded.add_done_callback(looked_at)
         if self._cashier is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from conduit.core.errors import LedgerError, WindowUnavailable
 from conduit.core.storage import Ledger, Standby
+from conduit.gateway.follow import Follower
 from conduit.gateway.limiter import Limiter
 
 WITHIN_S = 0.9
@@ -22,6 +23,8 @@ class Readiness:
     limiter: Limiter
     models: Sized
     within_s: float = WITHIN_S
+    follower: Follower | None = None
+    """None: nothing is learned."""
     draining: bool = False
     """What is in flight ends; whoever has another process to ask should ask that."""
 
@@ -33,6 +36,7 @@ class Readiness:
             **self._spool(),
             **redis,
             "models": OK if len(self.models) else "none configured",
+            **({} if self.follower is None else {"beliefs": self.follower.state or OK}),
             "draining": "yes" if self.draining else OK,
         }
 

@@ -9,9 +9,9 @@ from conduit.core.decision import Observation
 from conduit.core.events import FeaturesChanged
 from conduit.core.features import NO_FEATURES, kept_context
 from conduit.core.protocols import Features
-from conduit.core.storage import Ledger
+from conduit.core.storage import Ledger, Unreadable
 
-Observed = Sequence[tuple[int, Observation]]
+Observed = Sequence[tuple[int, Observation | Unreadable]]
 
 
 class Rereading:
@@ -27,7 +27,8 @@ class Rereading:
         """Those of other features with a context of these; where there is no text as they are: beliefs pass them over.
         Raises LedgerUnavailable."""
         version = self._features.version
-        foreign = [each.decision_id for _, each in observed if each.features not in {version, NO_FEATURES}]
+        read = [each for _, each in observed if isinstance(each, Observation)]
+        foreign = [each.decision_id for each in read if each.features not in {version, NO_FEATURES}]
         if not foreign:
             return observed
         texts = await self._ledger.prompts(sorted(set(foreign)))
@@ -50,7 +51,7 @@ class Rereading:
     def _contexts(self, texts: Mapping[str, str]) -> Mapping[str, Vector]:
         return {name: kept_context(self._features, text) for name, text in texts.items()}
 
-    def _anew(self, each: Observation, contexts: Mapping[str, Vector]) -> Observation:
-        if each.features == self._features.version or each.decision_id not in contexts:
+    def _anew(self, each: Observation | Unreadable, contexts: Mapping[str, Vector]) -> Observation | Unreadable:
+        if isinstance(each, Unreadable) or each.features == self._features.version or each.decision_id not in contexts:
             return each
         return replace(each, context=contexts[each.decision_id], features=self._features.version)

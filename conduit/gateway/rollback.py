@@ -9,6 +9,7 @@ from conduit.core.decision import Feedback, Observation
 from conduit.core.errors import LedgerConflict
 from conduit.core.protocols import Clock, Ids
 from conduit.core.storage import ROUNDING, Archive, Entry, Ledger, Touched, Whole
+from conduit.core.validation import Invalid, check_observation
 from conduit.gateway.lessons import lessons_of_feedback
 
 AT_ONCE = 100
@@ -89,11 +90,20 @@ class Rollback:
         return replace(said, id=self._ids.new("fb"), revision=last.revision + 1, time_s=self._clock.now_s())
 
 
+def _taught(observation: Observation) -> bool:
+    """What cannot be folded was set aside, and has taught nothing."""
+    try:
+        check_observation(observation, len(observation.context))
+    except Invalid:
+        return False
+    return True
+
+
 def _cancelled(observations: Sequence[Observation]) -> Iterator[Observation]:
     """What it takes to bring the weight of each to nothing: some may have been taken back already."""
     weights: dict[tuple[object, ...], float] = {}
     first: dict[tuple[object, ...], Observation] = {}
-    for o in observations:
+    for o in filter(_taught, observations):
         seen: tuple[object, ...] = (o.model, o.quality, o.output_tokens, o.latency_s, o.cost_usd, o.rival, o.preference)
         weights[seen] = weights.get(seen, 0.0) + o.weight
         first.setdefault(seen, o)

@@ -19,6 +19,7 @@ from conduit.core.events import (
     Judged,
     NotJudged,
     Served,
+    SetAside,
     Settled,
     SnapshotRefused,
 )
@@ -67,6 +68,7 @@ class CountingListener:
             NotJudged: lambda e: samples.add(m.NOT_JUDGED, (e.why,)),
             Followed: self._followed,
             Drifted: lambda e: samples.add(m.DRIFTED, (e.model, e.signal)),
+            SetAside: lambda e: samples.add(m.SET_ASIDE, (e.field,)),
             SnapshotRefused: lambda e: samples.add(m.SNAPSHOTS_REFUSED, (e.why,)),
             CacheAsked: lambda e: samples.add(m.CACHE_HITS if e.hit else m.CACHE_MISSES),
             Degraded: lambda e: samples.add(m.DEGRADED, (e.what,)),

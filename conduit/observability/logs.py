@@ -19,6 +19,7 @@ from conduit.core.events import (
     FeedbackCapped,
     Followed,
     NotJudged,
+    SetAside,
     SnapshotRefused,
 )
 from conduit.core.protocols import Clock
@@ -27,6 +28,7 @@ from conduit.observability.repeats import Repeats
 
 FOLLOWER = "follower"
 """What degrades when beliefs cannot follow the ledger; what reads all the time also sees that it can read again."""
+ONE_BY_ONE, MOST_OF_AN_ID = 100, 80
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -127,6 +129,7 @@ class LogListener:
             ),
             Capped: lambda e: log.warning("budget exceeded", account=e.account, period=e.period),
             NotJudged: self._not_judged,
+            SetAside: self._set_aside,
         }
 
     @property
@@ -145,6 +148,16 @@ class LogListener:
     def _followed(self, _event: Followed) -> None:
         if self._repeats.over(FOLLOWER):
             self._log.warning("recovered", what=FOLLOWER)
+
+    def _set_aside(self, event: SetAside) -> None:
+        if event.times <= ONE_BY_ONE or event.times.bit_count() == 1:
+            self._log.warning(
+                "observation set aside",
+                decision=event.decision_id[:MOST_OF_AN_ID],
+                position=event.position,
+                field=event.field,
+                times=event.times,
+            )
 
     def _not_judged(self, event: NotJudged) -> None:
         if event.times.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...

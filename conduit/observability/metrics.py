@@ -219,6 +219,12 @@ DRIFT = Metric(
     ("model", "signal"),
     over="max",
 )
+SET_ASIDE = Metric(
+    "conduit.observations.set_aside",
+    "counter",
+    "Rows of the ledger that cannot be folded, and teach nothing.",
+    ("field",),
+)
 SNAPSHOTS_REFUSED = Metric("conduit.snapshots.refused", "counter", "Snapshots that a start could not use.", ("why",))
 
 # ------------------------------------------------------------------ the machine

@@ -1,16 +1,16 @@
 """The ledger decision by decision, in SQLite or PostgreSQL: read whole, and taken in from another."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select
 
-from conduit.core.decision import Observation
+from conduit.core.decision import Decision, Observation
 from conduit.core.errors import LedgerConflict
 from conduit.core.storage import EVERYTHING, Entry, Touched, Whole
-from conduit.stores import rows
+from conduit.stores import readable, rows
 from conduit.stores.bulk import observe_alone
 from conduit.stores.database import Database
 from conduit.stores.queries import write
@@ -62,25 +62,26 @@ def _condition(touched: Touched) -> ColumnElement[bool]:
 
 def _page(connection: Connection, *, after: str, limit: int, touched: Touched) -> Sequence[Whole]:
     chosen = decisions.c.id > after, _condition(touched)
-    statement = select(decisions).where(*chosen).order_by(decisions.c.id).limit(limit)
-    found = [rows.decision(row) for row in connection.execute(statement)]
+    statement = select(*readable.columns(decisions)).where(*chosen).order_by(decisions.c.id).limit(limit)
+    found = [readable.decision(row) for row in connection.execute(statement)]
     ids = [each.id for each in found]
-    ended = {row.decision_id: rows.outcome(row) for row in _of(connection, outcomes, ids)}
+    ended = {row.decision_id: readable.outcome(row) for row in _of(connection, outcomes, ids)}
     given = _grouped(_of(connection, feedback, ids, feedback.c.revision))
     taught = _grouped(_of(connection, observations, ids, observations.c.position))
     return [
         Whole(
             each,
             ended.get(each.id),
-            tuple(map(rows.given, given[each.id])),
-            tuple(_observation(row, each.context, each.features) for row in taught[each.id]),
+            tuple(revision for row in given[each.id] if (revision := readable.given(row)) is not None),
+            tuple(_readable(taught[each.id], each)),
         )
         for each in found
     ]
 
 
 def _of(connection: Connection, table: Table, ids: Sequence[str], *order: ColumnElement[Any]) -> Sequence[Any]:
-    return connection.execute(select(table).where(table.c.decision_id.in_(ids)).order_by(*order)).all()
+    columns = readable.columns(table)
+    return connection.execute(select(*columns).where(table.c.decision_id.in_(ids)).order_by(*order)).all()
 
 
 def _grouped(found: Iterable[Any]) -> defaultdict[str, list[Any]]:
@@ -90,9 +91,11 @@ def _grouped(found: Iterable[Any]) -> defaultdict[str, list[Any]]:
     return grouped
 
 
-def _observation(row: Sequence[Any], context: Any, features: str) -> Observation:
-    _, decision_id, model, *rest = row
-    return Observation(decision_id, model, context, features, *rest)
+def _readable(found: Iterable[Sequence[Any]], decision: Decision) -> Iterator[Observation]:
+    for _, *row in found:
+        observation = readable.observed(row, decision.context, decision.features)
+        if isinstance(observation, Observation):
+            yield observation
 
 
 def _merge(connection: Connection, *, wholes: Sequence[Whole]) -> Mapping[str, int]:

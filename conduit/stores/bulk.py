@@ -25,6 +25,9 @@ ALONE = f"set_config('idle_in_transaction_session_timeout', :most_idle_ms, true)
 """Positions are given at the insert and seen at the commit. Were two processes between the two at once, a reader could
 see the later one first, go on from there, and never fold the earlier. A process that froze, or that the network lost,
 would keep all others waiting: the server ends its transaction."""
+NOW_S = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+BOUNDED = f"CASE WHEN rows.time_s > {NOW_S} + 60 THEN {NOW_S} ELSE rows.time_s END"
+"""One clock for all: what a machine writes that is more than a minute ahead of the database is of now."""
 
 _first = (decisions, outcomes, feedback)
 _dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -83,7 +86,8 @@ def _insert(table: Table) -> str:
     names = ", ".join(column.name for column in own_columns(table))
     typed = ", ".join(f"{column.name} {_type(column)}" for column in own_columns(table))
     rows = f"json_to_recordset(CAST(:{table.name} AS json)) AS rows ({typed})"
-    return f"INSERT INTO {SCHEMA}.{table.name} ({names}) SELECT rows.* FROM {rows}"  # nosec B608
+    values = ", ".join(BOUNDED if column.name == "time_s" else f"rows.{column.name}" for column in own_columns(table))
+    return f"INSERT INTO {SCHEMA}.{table.name} ({names}) SELECT {values} FROM {rows}"  # nosec B608
 
 
 def _observe(*, new: bool) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
@@ -13,16 +14,18 @@ from sqlalchemy import BigInteger, Boolean, Double, Integer, LargeBinary, Table
 
 from conduit.core.errors import ConfigurationError
 from conduit.core.storage import Whole
+from conduit.core.validation import Wholes
 from conduit.stores import rows
+from conduit.stores.rows import JSON
 from conduit.stores.tables import decisions, feedback, observations, outcomes
 
 HEADING = {"format": "conduit ledger", "version": 1}
-JSON = frozenset({"candidates", "removed", "attempts", "signals", "lessons"})
-"""Columns that hold JSON as text."""
 IMPLIED = frozenset({"position", "decision_id"})
 """Of an observation."""
 MOST_INT = 2**63 - 1
 Data = Mapping[str, Any]
+WRONG = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What is raised of data that cannot have come from an export."""
 
 
 class Sink(Protocol):
@@ -45,19 +48,19 @@ class _Lines:
 
 
 def lines_from(path: Path) -> Iterator[Whole]:
-    """Raises ConfigurationError that names the line."""
-    number = 1
+    """Raises ConfigurationError that names the line and the field."""
+    number, wholes = 1, Wholes()
     try:
         with _opened(path, "rb") as file:
             _look_at_heading(orjson.loads(next(file, b"{}")))
             for line in file:
                 number += 1
                 if line.strip():
-                    yield whole_of(orjson.loads(line))
-    except (OSError, EOFError) as error:
+                    yield wholes.checked(whole_of(orjson.loads(line)))
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigurationError(f"{path}, line {number}: {_what(error)}") from None
+    except WRONG as error:
+        raise ConfigurationError(f"{path}, line {number}: {what(error)}") from None
 
 
 def _look_at_heading(data: Any) -> None:
@@ -67,8 +70,15 @@ def _look_at_heading(data: Any) -> None:
         raise ValueError(f"this is version {data.get('version')}; this Conduit reads version {HEADING['version']}")
 
 
-def _what(error: Exception) -> str:
-    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+def what(error: Exception) -> str:
+    """In plain words."""
+    if isinstance(error, orjson.JSONDecodeError):
+        return f"this is not valid JSON ({error.msg}, character {error.colno})"
+    if isinstance(error, KeyError):
+        return f"{error.args[0]} is missing"
+    if isinstance(error, TypeError | AttributeError | OverflowError):
+        return "this is no decision of a ledger: a part of it has another form than an export writes"
+    return str(error)
 
 
 @contextmanager
@@ -92,7 +102,7 @@ def data_of(whole: Whole) -> dict[str, Any]:
 
 
 def whole_of(data: Data) -> Whole:
-    """The inverse. Raises ValueError, KeyError or TypeError when it cannot have come from there."""
+    """The inverse. Raises WRONG when it cannot have come from there."""
     decision = rows.decision(_in(decisions, data["decision"], "decision"))
     ended, context = data["outcome"], rows.row(decision)[1]["context"]
     taught = [

@@ -8,7 +8,7 @@ from itertools import islice
 
 from conduit.core.decision import Decision, Feedback, Observation, Outcome, Status
 from conduit.core.errors import LedgerConflict, LedgerUnavailable
-from conduit.core.storage import ROUNDING, Cap, Entry, Place, Record, Standby, Totals
+from conduit.core.storage import ROUNDING, Cap, Entry, Place, Record, Standby, Totals, Unreadable
 from conduit.stores.writer import Listener, Receipt, nobody
 
 
@@ -71,8 +71,11 @@ class MemoryLedger:
         decision = self._decisions.get(name)
         return decision is not None and key_id in {None, decision.key_id}
 
-    async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
+    async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation | Unreadable]]:
         return list(islice(enumerate(islice(self._observations, after, None), after + 1), limit))
+
+    async def now_s(self) -> float | None:
+        return None
 
     async def prompts(self, names: Sequence[str]) -> Mapping[str, str]:
         known = [self._decisions[name] for name in names if name in self._decisions]

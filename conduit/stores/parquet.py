@@ -11,7 +11,9 @@ from sqlalchemy import BigInteger, Boolean, Double, LargeBinary
 
 from conduit.core.errors import ConfigurationError
 from conduit.core.storage import Whole
-from conduit.stores.lines import HEADING, JSON, Sink, data_of, whole_of
+from conduit.core.validation import Wholes
+from conduit.stores.lines import HEADING, WRONG, Sink, data_of, what, whole_of
+from conduit.stores.rows import JSON
 from conduit.stores.tables import decisions, outcomes
 
 OF_OUTCOME = "outcome_"
@@ -44,18 +46,18 @@ class _Rows:
 def parquet_from(path: Path) -> Iterator[Whole]:
     """Raises ConfigurationError that names the row."""
     pa, pq = _pyarrow()
-    number = 0
+    number, wholes = 0, Wholes()
     try:
         with pq.ParquetFile(path) as file:
             _look_at(file.schema_arrow.metadata or {})
             for batch in file.iter_batches(AT_ONCE):
                 for row in batch.to_pylist():
                     number += 1
-                    yield whole_of(_nested(row))
+                    yield wholes.checked(whole_of(_nested(row)))
     except (OSError, pa.ArrowException) as error:
         raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or 'this is no Parquet file'}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigurationError(f"{path}, row {number}: {error}") from None
+    except WRONG as error:
+        raise ConfigurationError(f"{path}, row {number}: {what(error)}") from None
 
 
 def _look_at(metadata: dict[bytes, bytes]) -> None:

@@ -15,7 +15,6 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
-    null,
     select,
     text,
 )
@@ -23,10 +22,12 @@ from sqlalchemy.dialects import sqlite
 
 from conduit.core.decision import Observation
 from conduit.core.errors import LedgerConflict
-from conduit.core.storage import ROUNDING, Cap, Entry, Record
-from conduit.stores import bulk, days, rows, tables
+from conduit.core.storage import ROUNDING, Cap, Entry, Record, Unreadable
+from conduit.stores import bulk, days, readable, rows, tables
 from conduit.stores.tables import decisions, feedback, observations, outcomes
 
+HOUR_S = 3600.0
+"""Over which a cap counts: twice it, for those whose clocks are a little ahead."""
 _decision_end = len(decisions.columns)
 _outcome_end = _decision_end + len(outcomes.columns)
 
@@ -39,20 +40,19 @@ def _with_ends(*columns: ColumnElement[Any]) -> Select[Any]:
     revisions = select(func.max(_later.c.revision)).where(_later.c.decision_id == decisions.c.id).scalar_subquery()
     latest = and_(_latest.c.decision_id == decisions.c.id, _latest.c.revision == revisions)
     return (
-        select(*columns, outcomes, _latest)
+        select(*columns, *readable.columns(outcomes), *map(readable.column, _latest.c))
         .select_from(decisions)
         .outerjoin(outcomes, outcomes.c.decision_id == decisions.c.id)
         .outerjoin(_latest, latest)
     )
 
 
-_records = _with_ends(*decisions.columns)
-_light = _with_ends(*(null().label(c.name) if c is decisions.c.prompt else c for c in decisions.columns))
+_records = _with_ends(*readable.columns(decisions))
+_light = _with_ends(*readable.columns(decisions, without=frozenset({"prompt"})))
 """Without texts, which may be many times the rest."""
 
-_observed = decisions.c.context, decisions.c.features
 _observations = (
-    select(observations, *_observed)
+    select(*readable.columns(observations), *map(readable.column, (decisions.c.context, decisions.c.features)))
     .join(decisions, decisions.c.id == observations.c.decision_id)
     .where(observations.c.position > bindparam("after"))
     .order_by(observations.c.position)
@@ -137,14 +137,21 @@ def _of_key(statement: Select[Any], key_id: str | None) -> Select[Any]:
     return statement if key_id is None else statement.where(decisions.c.key_id == rows.text(key_id))
 
 
-def observed(connection: Connection, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
+def observed(connection: Connection, after: int, limit: int) -> Sequence[tuple[int, Observation | Unreadable]]:
     found = connection.execute(_observations, {"after": after, "most": limit})
-    return [rows.observation(row) for row in found]
+    return [readable.observation(row) for row in found]
+
+
+def now_s(connection: Connection) -> float:
+    """By the server's clock; SQLite has none of its own."""
+    return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
 
 
 def prompts(connection: Connection, names: Sequence[str]) -> Mapping[str, str]:
-    kept = select(decisions.c.id, decisions.c.prompt).where(decisions.c.id.in_(names), decisions.c.prompt.is_not(None))
-    return {row.id: row.prompt for row in connection.execute(kept)}
+    kept = select(decisions.c.id, readable.column(decisions.c.prompt)).where(
+        decisions.c.id.in_(names), decisions.c.prompt.is_not(None)
+    )
+    return {row.id: row.prompt for row in connection.execute(kept) if isinstance(row.prompt, str)}
 
 
 def taught(connection: Connection, key_id: str | None, model: str, since_s: float) -> float:
@@ -152,6 +159,7 @@ def taught(connection: Connection, key_id: str | None, model: str, since_s: floa
         _latest.c.key_id.is_(None) if key_id is None else _latest.c.key_id == rows.text(key_id),
         _latest.c.model == rows.text(model),
         _latest.c.time_s > since_s,
+        _latest.c.time_s < since_s + 2 * HOUR_S,  # what a clock that was ahead has written counts for no other hour
     )
     return float(connection.execute(given).scalar_one())
 
@@ -209,7 +217,7 @@ def _one(connection: Connection, statement: Select[Any]) -> Record | None:
 def _record(row: Sequence[Any]) -> Record:
     outcome, latest = row[_decision_end:_outcome_end], row[_outcome_end:]
     return Record(
-        decision=rows.decision(row[:_decision_end]),
-        outcome=None if outcome[0] is None else rows.outcome(outcome),
-        feedback=None if latest[0] is None else rows.given(latest),
+        decision=readable.decision(row[:_decision_end]),
+        outcome=None if outcome[0] is None else readable.outcome(outcome),
+        feedback=None if latest[0] is None else readable.given(latest),
     )

@@ -2,6 +2,8 @@
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,12 @@ from conduit.stores.tables import decisions, feedback, metadata, observations, o
 
 Row = dict[str, object]
 Rows = list[tuple[Table, Row]]
+
+JSON = frozenset({"candidates", "removed", "attempts", "signals", "lessons"})
+"""Columns that hold JSON as text."""
+MOST_JSON, MOST_PROMPT, MOST_WORDS, MOST_LABEL = 1 << 20, 1_000_000, 4000, 500
+"""Characters. Whatever the caller, the provider or a file says, no more of it is kept."""
+MOST_ERROR = 500
 
 LESSON = ("quality", "weight", "rival", "preference")
 ATTEMPT = ("model", "latency_s", "error", "counts")
@@ -33,8 +41,10 @@ def row(entry: Entry) -> tuple[Table, Row]:
             return observations, _observation(entry)
 
 
-def text(value: str) -> str:
-    """PostgreSQL keeps no NUL, and UTF-8 no half of a surrogate pair; neither means anything in a name."""
+def text(value: str, most: int | None = None) -> str:
+    """PostgreSQL keeps no NUL, and UTF-8 no half of a surrogate pair; neither means anything in a name. At `most` so
+    many characters of it."""
+    value = value[:most]
     if value.isascii():
         return value.replace("\0", "\ufffd")
     return value.replace("\0", "\ufffd").encode(errors="replace").decode()
@@ -47,11 +57,11 @@ def _decision(decision: Decision) -> Row:
     return {
         "id": text(decision.id),
         "time_s": decision.time_s,
-        "model": text(decision.model),
+        "model": text(decision.model, MOST_LABEL),
         "propensity": decision.propensity,
-        "candidates": _columns(decision.candidates, Candidate._fields),
-        "removed": _json(decision.removed),
-        "why": text(decision.why),
+        "candidates": _candidates(decision),
+        "removed": _removed(decision.removed),
+        "why": text(decision.why, MOST_WORDS),
         "policy": decision.policy,
         "routed": decision.routed,
         "context": decision.context.astype("<f4").tobytes(),
@@ -63,7 +73,7 @@ def _decision(decision: Decision) -> Row:
         "user_id": _text_or_none(decision.user_id),
         "session_id": _text_or_none(decision.session_id),
         "prompt_hash": decision.prompt_hash,
-        "prompt": _text_or_none(decision.prompt),
+        "prompt": _text_or_none(decision.prompt, MOST_PROMPT),
     }
 
 
@@ -71,16 +81,16 @@ def _outcome(outcome: Outcome) -> Row:
     return {
         "decision_id": text(outcome.decision_id),
         "time_s": outcome.time_s,
-        "model": text(outcome.model),
+        "model": text(outcome.model, MOST_LABEL),
         "status": outcome.status.value,
-        "attempts": _columns(outcome.attempts, ATTEMPT),
+        "attempts": _columns([_short(attempt) for attempt in outcome.attempts], ATTEMPT),
         "input_tokens": outcome.input_tokens,
         "output_tokens": outcome.output_tokens,
         "measured": outcome.measured,
         "cost_usd": outcome.cost_usd,
         "latency_s": outcome.latency_s,
         "first_byte_s": outcome.first_byte_s,
-        "response_id": _text_or_none(outcome.response_id),
+        "response_id": _name_or_none(outcome.response_id),
     }
 
 
@@ -102,7 +112,7 @@ def _feedback(given: Feedback) -> Row:
 def _observation(observation: Observation) -> Row:
     return {
         "decision_id": text(observation.decision_id),
-        "model": text(observation.model),
+        "model": text(observation.model, MOST_LABEL),
         "time_s": observation.time_s,
         "weight": observation.weight,
         "quality": observation.quality,
@@ -114,8 +124,35 @@ def _observation(observation: Observation) -> Row:
     }
 
 
-def _text_or_none(value: str | None) -> str | None:
-    return None if value is None else text(value)
+def _text_or_none(value: str | None, most: int = MOST_LABEL) -> str | None:
+    return None if value is None else text(value, most)
+
+
+def _name_or_none(value: str | None) -> str | None:
+    """A part of a name is another's, and nobody could ask for it."""
+    return None if value is None or len(value) > MOST_LABEL else text(value)
+
+
+def _short(attempt: Attempt) -> Attempt:
+    error = attempt.error or ""
+    return attempt if len(error) <= MOST_ERROR else replace(attempt, error=error[:MOST_ERROR])
+
+
+def _candidates(decision: Decision) -> str:
+    """All of them, or as many of the best as there is room for, and who was drawn."""
+    kept: Sequence[Candidate] = decision.candidates
+    while len(found := _columns(kept, Candidate._fields)) > MOST_JSON:
+        best = kept[: len(kept) // 2]
+        drawn = [c for c in kept if c.model == decision.model and c not in best]
+        kept = (*best, *drawn) if len(best) + len(drawn) < len(kept) else drawn[:0]
+    return found
+
+
+def _removed(removed: Mapping[str, str]) -> str:
+    kept = dict(removed)
+    while len(found := _json(kept)) > MOST_JSON:
+        kept = dict(islice(kept.items(), len(kept) // 2))
+    return found
 
 
 def _json(value: object) -> str:
@@ -175,6 +212,9 @@ def observation(row: Sequence[Any]) -> tuple[int, Observation]:
 
 
 def context(blob: bytes) -> Vector:
+    """Raises ValueError and TypeError."""
+    if len(blob) % 4:
+        raise ValueError("context: must be numbers of four bytes each")
     return np.frombuffer(blob, dtype="<f4").astype(np.float64)
 
 

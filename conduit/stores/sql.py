@@ -6,7 +6,7 @@ from functools import partial
 
 from conduit.core.decision import Observation
 from conduit.core.errors import ConduitError, ConfigurationError
-from conduit.core.storage import Cap, Entry, Place, Record, Standby, Totals
+from conduit.core.storage import Cap, Entry, Place, Record, Standby, Totals, Unreadable
 from conduit.stores import days, key_totals, migrate, queries
 from conduit.stores.address import File, Server, address
 from conduit.stores.database import Database, T, Work
@@ -82,8 +82,11 @@ class SqlLedger:
     async def recent(self, *, limit: int, before: str | None = None, key_id: str | None = None) -> Sequence[Record]:
         return await self._read(partial(queries.recent, limit=limit, before=before, key_id=key_id))
 
-    async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation]]:
+    async def observations(self, *, after: int, limit: int) -> Sequence[tuple[int, Observation | Unreadable]]:
         return await self._read(partial(queries.observed, after=after, limit=limit))
+
+    async def now_s(self) -> float | None:
+        return None if isinstance(self._address, File) else await self._read(queries.now_s)
 
     async def prompts(self, names: Sequence[str]) -> Mapping[str, str]:
         return await self._read(partial(queries.prompts, names=names))

@@ -2,8 +2,10 @@
 
 from asyncio import get_running_loop, sleep
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine
 from sqlalchemy.exc import OperationalError
@@ -13,6 +15,7 @@ from conduit.stores.database import T, Work
 
 PAGE_BYTES = 16384
 """A decision takes some 2 kB; of the usual 4 kB pages every one would stay half empty."""
+UNDECODED = "Could not decode to UTF-8"
 CONNECTIONS = 4
 """One for the writer, the rest for readers, each in its thread: readers never keep the writer waiting."""
 
@@ -60,8 +63,24 @@ class FileDatabase:
         await get_running_loop().run_in_executor(self._writing, self._engine.dispose)
 
     def _run(self, work: Work[T]) -> T:
+        try:
+            with self._engine.begin() as connection:
+                return work(connection)
+        except OperationalError as error:
+            if not str(error.orig).startswith(UNDECODED):
+                raise
         with self._engine.begin() as connection:
-            return work(connection)
+            return _read_anyhow(connection, work)
+
+
+def _read_anyhow(connection: Connection, work: Work[T]) -> T:
+    """Text that is none is somebody else's; it must not keep all other rows from being read."""
+    driver: Any = connection.connection.driver_connection
+    driver.text_factory = partial(str, encoding="utf-8", errors="replace")
+    try:
+        return work(connection)
+    finally:
+        driver.text_factory = str
 
 
 def _make(folder: Path) -> None:

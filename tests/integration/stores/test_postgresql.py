@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.util import await_only
 
+from conduit.core.decision import Observation
 from conduit.core.errors import ConfigurationError, LedgerUnavailable
 from conduit.stores import bulk, queries
 from conduit.stores.postgresql import ServerDatabase
 from conduit.stores.sql import SqlLedger
 from tests.support.postgres import Postgres
-from tests.unit.stores.entries import decision, name, observation
+from tests.unit.stores.entries import decision, feedback, name, observation, outcome
 
 PASSWORD = "p@ss/w:rd%20#?&é"
 
@@ -37,6 +38,33 @@ async def test_a_server_that_goes_away_is_unavailable_until_it_is_back(postgres:
     await ledger.append(decision(2))
     assert await ledger.find(name(2)) is not None
     await ledger.close()
+
+
+async def test_no_time_is_later_than_the_server_s_own(postgres_url: str) -> None:
+    """Of a machine whose clock is ahead; what is a little ahead stays as it is."""
+    ledger = SqlLedger(postgres_url)
+    await ledger.open()
+    try:
+        before_s = await ledger.now_s()
+        assert before_s is not None
+        ahead = (decision(1, time_s=before_s + 1e8), observation(1, time_s=before_s + 1e8))
+        ended = outcome(1, time_s=before_s + 1e8), feedback(1, time_s=before_s + 1e8)
+        await ledger.append(*ahead, *ended, decision(2, time_s=before_s + 30.0))
+        after_s = await ledger.now_s()
+        assert after_s is not None
+        record = await ledger.find(name(1))
+        assert record is not None
+        assert record.outcome is not None
+        assert record.feedback is not None
+        ((_, seen),) = await ledger.observations(after=0, limit=9)
+        assert isinstance(seen, Observation)
+        for entry in (record.decision, record.outcome, record.feedback, seen):
+            assert before_s <= entry.time_s <= after_s
+        little = await ledger.find(name(2))
+        assert little is not None
+        assert little.decision.time_s == before_s + 30.0
+    finally:
+        await ledger.close()
 
 
 async def test_a_connection_that_died_while_idle_is_noticed_by_nobody(postgres: Postgres, postgres_url: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conduit import Model, Preferences, Price, Query, Router
-from conduit.core.newcomers import DOUBT, EXPERIENCE, FIRST_SHARE, KNOWN_AFTER, Newcomers
+from conduit.core.newcomers import DOUBT, FIRST_SHARE, KNOWN_AFTER, Newcomers
 from conduit.core.system import CountingIds, StillClock
 from tests.support.plain import PlainFeatures
 
@@ -110,7 +110,7 @@ def taught(r: Router, name: str, answers: int) -> None:
 def test_who_was_not_seen_among_the_first_answers_is_a_newcomer() -> None:
     r = router(OLD, OTHER, NEW)
     taught(r, "other", 3)
-    taught(r, "old", int(EXPERIENCE) - 4)
+    taught(r, "old", int(KNOWN_AFTER) - 1)
     r.beliefs.refresh()
     assert candidate(r, "new").probability > 0.2
     taught(r, "old", 1)
@@ -125,7 +125,7 @@ def test_who_was_not_seen_among_the_first_answers_is_a_newcomer() -> None:
 def test_who_starts_later_believes_the_same_of_newcomers() -> None:
     there, later, older = router(OLD, OTHER, NEW), router(OLD, OTHER, NEW), router(OLD, OTHER, NEW)
     taught(there, "other", 3)
-    taught(there, "old", int(EXPERIENCE))
+    taught(there, "old", int(KNOWN_AFTER))
     state = dict(there.beliefs.state())
     later.beliefs.restore(state)
     del state["beginners"]  # as in a snapshot of a version that did not keep them

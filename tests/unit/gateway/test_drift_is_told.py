@@ -28,7 +28,7 @@ async def answers(ledger: MemoryLedger, router: Router, clock: StillClock, *, n:
 async def test_a_change_is_told_once_and_shown() -> None:
     clock, ledger, events = StillClock(1.8e9), MemoryLedger(), list[Event]()
     router = Router([MODEL], seed=1, features=PlainFeatures(), clock=clock, ids=CountingIds())
-    follower = Follower(ledger=ledger, router=router, listener=events.append, interval_s=60.0)
+    follower = Follower(ledger=ledger, router=router, listener=events.append, interval_s=60.0, clock=clock)
     await ledger.open()
     await answers(ledger, router, clock, n=300, good=0.9)
     await follower.catch_up()
@@ -41,7 +41,9 @@ async def test_a_change_is_told_once_and_shown() -> None:
     assert told.shift < -0.3
     assert abs(told.since_s - since_s) < 15 * 60.0
     empty = account([], router=router, baseline="steady/one")
-    view = stats_view(Figure(await ledger.totals(), 0.0), Figure(empty, 0.0), router.beliefs.changes)
+    view = stats_view(
+        Figure(await ledger.totals(), 0.0), Figure(empty, 0.0), router.beliefs.changes, known=(), set_aside=0
+    )
     (shown,) = view["drift"]
     assert (shown["model"], shown["signal"]) == ("steady/one", "quality")
     assert shown["shift"] < -0.3
