@@ -26,6 +26,7 @@ MOST_DEPTH = 200
 SESSION = "x-conduit-session"
 MOST_OF_A_NAME = 200
 SENT_ON = ("traceparent", "tracestate")
+OURS = re.compile(r"req_[0-9a-f]{32}")
 A_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -144,6 +145,10 @@ def sent_on(request: Request) -> dict[str, str]:
 
 
 def _as_uuid(request_id: str) -> str:
+    """Ours has the layout of a UUIDv7 but for two digits."""
+    if OURS.fullmatch(request_id):
+        h = request_id[4:]
+        return f"{h[:8]}-{h[8:12]}-7{h[13:16]}-8{h[17:20]}-{h[20:]}"
     return request_id if A_UUID.fullmatch(request_id) else str(uuid5(NAMESPACE_OID, request_id))
 
 

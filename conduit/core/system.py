@@ -13,14 +13,30 @@ class SystemClock:
     elapsed_s = staticmethod(time.perf_counter)
 
 
+RANDOM_BYTES, DRAWN_AT_ONCE = 10, 256
+
+
 class TimeOrderedIds:
     """48 bits of milliseconds, then 80 random bits (the layout of RFC 9562, UUIDv7, without its version bits)."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
+        self._drawn: list[str] = []
+        """Random parts for the next names: the system is asked for many at once. A process that forks draws anew."""
+        os.register_at_fork(after_in_child=self._drawn.clear)
 
     def new(self, prefix: str) -> str:
-        return f"{prefix}_{int(self._clock.now_s() * 1000):012x}{os.urandom(10).hex()}"
+        try:
+            drawn = self._drawn.pop()
+        except IndexError:
+            drawn = self._draw()
+        return f"{prefix}_{int(self._clock.now_s() * 1000):012x}{drawn}"
+
+    def _draw(self) -> str:
+        random = os.urandom(RANDOM_BYTES * DRAWN_AT_ONCE).hex()
+        parts = [random[at : at + 2 * RANDOM_BYTES] for at in range(0, len(random), 2 * RANDOM_BYTES)]
+        self._drawn.extend(parts[1:])
+        return parts[0]
 
 
 class StillClock:

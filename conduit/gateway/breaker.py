@@ -26,7 +26,7 @@ class Scope(NamedTuple):
 
 
 def kind_of(needs: Collection[str]) -> str:
-    return " and ".join(sorted(needs))
+    return " and ".join(sorted(needs)) if needs else PLAIN
 
 
 @dataclass(frozen=True, slots=True)

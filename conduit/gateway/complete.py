@@ -223,7 +223,8 @@ class Gateway:
         async def ask_one(name: str) -> T:
             model = self._router.catalogue[name]
             call = Call(model, await self._held(exchange, ask, model), self._timeouts, ask.headers)
-            self._rejections.asked(name, ask)
+            if self._rejections.any:
+                self._rejections.asked(name, ask)
             asked_s = self._clock.elapsed_s()
             try:
                 return await how(self._providers[model.provider], call)
@@ -255,6 +256,8 @@ class Gateway:
 
     def _remember(self, exchange: Exchange, ask: Ask) -> None:
         """That this model took the request, and others did not."""
+        if not (exchange.errors or self._rejections.any):
+            return
         self._rejections.accepted(exchange.model, ask)
         for attempt, error in zip(exchange.attempts, exchange.errors, strict=False):
             if isinstance(error, UpstreamRejected):
@@ -267,8 +270,8 @@ class Gateway:
 
     def _unavailable(self, ask: Ask) -> Mapping[str, str]:
         """Model -> why this request is not sent there now."""
-        rejecting, sick = self._rejections.unavailable(ask), self._breaker.unavailable(ask.scope)
-        return {**rejecting, **sick} if rejecting else sick
+        sick = self._breaker.unavailable(ask.scope)
+        return {**self._rejections.unavailable(ask), **sick} if self._rejections.any else sick
 
     async def _held(self, exchange: Exchange, ask: Ask, model: Model) -> Mapping[str, object]:
         """The body to send, when its worst case is paid for. Raises BudgetExceeded and LedgerUnavailable."""

@@ -65,10 +65,13 @@ class Rejections:
     terms: Terms = TERMS
     _health: dict[tuple[str, Scope], Health] = field(default_factory=dict)
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is remembered: mostly nothing is, and no request need be looked at."""
+        return bool(self._health)
+
     def unavailable(self, ask: Ask) -> Mapping[str, str]:
         """Model -> what of this request it does not take."""
-        if not self._health:
-            return {}
         now_s, scopes = self.clock.elapsed_s(), set(_scopes(ask))
         return {
             model: f"rejects {scope.kind}: {health.failures} times in a row while others answered"
@@ -77,15 +80,13 @@ class Rejections:
         }
 
     def asked(self, model: str, ask: Ask) -> None:
-        if self._health:
-            for scope in _scopes(ask):
-                if (health := self._health.get((model, scope))) is not None:
-                    health.asked(self.clock.elapsed_s(), self.terms)
+        for scope in _scopes(ask):
+            if (health := self._health.get((model, scope))) is not None:
+                health.asked(self.clock.elapsed_s(), self.terms)
 
     def accepted(self, model: str, ask: Ask) -> None:
-        if self._health:
-            for scope in _scopes(ask):
-                self._health.pop((model, scope), None)
+        for scope in _scopes(ask):
+            self._health.pop((model, scope), None)
 
     def rejected(self, model: str, error: UpstreamRejected, ask: Ask) -> None:
         """To be told when another model has answered the same."""
