@@ -32,12 +32,14 @@ WINDOWS = (
     ("meta", "n_ctx_train"),  # llama.cpp: what the model was trained for
 )
 """Where the window stands, the one that holds first."""
-MODALITIES = {"image": "vision"}
+MODALITIES = {"image": "vision", "file": "files", "audio": "audio"}
 """Of input -> the ability to take it."""
 FLAGS = {
     "supports_vision": "vision",
     "supports_image_input": "vision",
     "vision": "vision",
+    "supports_pdf_input": "files",
+    "supports_audio_input": "audio",
     "supports_function_calling": "tools",
     "supports_tools": "tools",
     "function_calling": "tools",
@@ -177,7 +179,7 @@ def _said(entry: Entry, flags: Entry) -> Iterator[tuple[str, bool]]:
         yield from ((ability, word in parameters) for word, ability in PARAMETERS.items())
     capabilities = _words(entry.get("capabilities"))
     if "completion" in capabilities:  # llama.cpp, Ollama
-        yield "vision", bool(capabilities & {"multimodal", "vision"})
+        yield from ((able, bool(capabilities & {"multimodal", able})) for able in MODALITIES.values())
     yield from ((ability, able) for flag, ability in FLAGS.items() if isinstance(able := flags.get(flag), bool))
 
 

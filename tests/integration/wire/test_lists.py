@@ -14,7 +14,7 @@ from tests.support.stub_provider import MODELS, Asked, StubProvider, completion
 
 CHAT = "/v1/chat/completions"
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-LONG = "word " * 5000
+LONG = "word " * 20000
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
 
 ENDS_S = 40.0
@@ -24,7 +24,7 @@ Entry = Mapping[str, Any]
 # ------------------------------------------------------------------ what a list says
 
 LITELLM = [
-    {"model_name": "llm", "model_info": {"mode": "chat", "max_input_tokens": 1000, "supports_vision": None}},
+    {"model_name": "llm", "model_info": {"mode": "chat", "max_input_tokens": 4000, "supports_vision": None}},
     {"model_name": "blind", "model_info": {"mode": "chat", "supports_vision": False}},
     {"model_name": "vectors", "model_info": {"mode": "embedding", "max_input_tokens": 8191}},
     {"model_name": "ranks", "model_info": {"mode": "rerank"}},
@@ -47,17 +47,17 @@ SERVERS: Mapping[str, Sequence[Entry]] = {
         },
         {"id": "paints", "architecture": {"input_modalities": ["text"], "output_modalities": ["image"]}},
         {"id": "vectors", "architecture": {"input_modalities": ["text"], "output_modalities": ["embeddings"]}},
-        {"id": "small", "context_length": 1000},
-        {"id": "small-first", "context_length": 200_000, "top_provider": {"context_length": 1000}},
+        {"id": "small", "context_length": 4000},
+        {"id": "small-first", "context_length": 200_000, "top_provider": {"context_length": 4000}},
         {"id": "no-tools", "context_length": 200_000, "supported_parameters": ["temperature", "response_format"]},
     ],
     "llamacpp": [
-        {"id": "started-small", "meta": {"n_ctx": 1024, "n_ctx_train": 131_072}},
-        {"id": "trained-small", "meta": {"n_ctx_train": 1024}},
+        {"id": "started-small", "meta": {"n_ctx": 4096, "n_ctx_train": 131_072}},
+        {"id": "trained-small", "meta": {"n_ctx_train": 4096}},
         {"id": "text-only", "meta": {"n_ctx_train": 131_072}},
         {"id": "sees", "meta": {"n_ctx_train": 131_072}},
     ],
-    "vllm-like": [{"id": "small", "max_model_len": 1024}, {"id": "large", "max_model_len": 131_072}],
+    "vllm-like": [{"id": "small", "max_model_len": 4096}, {"id": "large", "max_model_len": 131_072}],
     "mistral-like": [
         {
             "id": "chats",
@@ -70,17 +70,17 @@ SERVERS: Mapping[str, Sequence[Entry]] = {
             "capabilities": {"completion_chat": True, "vision": False, "function_calling": False},
         },
         {"id": "vectors", "capabilities": {"completion_chat": False}},
-        {"id": "small", "max_context_length": 1000},
+        {"id": "small", "max_context_length": 4000},
     ],
     "litellm": [{"id": each["model_name"], "object": "model", "owned_by": "openai"} for each in LITELLM],
     "inline": [
-        {"id": "llm", "mode": "chat", "max_input_tokens": 1000},
+        {"id": "llm", "mode": "chat", "max_input_tokens": 4000},
         {"id": "vectors", "mode": "embedding"},
         {"id": "speaks", "mode": "audio_speech"},
         {"id": "guard-and-chat", "mode": "chat"},
     ],
     "typed": [
-        {"id": "llm", "type": "chat", "context_length": 1000},
+        {"id": "llm", "type": "chat", "context_length": 4000},
         {"id": "vectors", "type": "embedding"},
         {"id": "ranks", "type": "rerank"},
         {"id": "hears", "type": "audio"},
@@ -205,6 +205,19 @@ def test_windows_are_known(gateway: GatewayProcess, server: str, short: set[str]
 def test_who_sees_is_known(gateway: GatewayProcess, server: str, blind: set[str]) -> None:
     content = [{"type": "text", "text": "What is this?"}, IMAGE]
     assert set(removed(gateway, server, messages=[{"role": "user", "content": content}])) == blind
+
+
+FILE = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}}
+
+
+@pytest.mark.parametrize(
+    ("server", "unable"),
+    [("openrouter", {"eyes", "blind"}), ("llamacpp", {"text-only"}), ("ollama-like", set())],
+    ids=lambda value: f"11 {value}" if isinstance(value, str) else "",
+)
+def test_who_reads_files_is_known(gateway: GatewayProcess, server: str, unable: set[str]) -> None:
+    content = [{"type": "text", "text": "What is this?"}, FILE]
+    assert set(removed(gateway, server, messages=[{"role": "user", "content": content}])) == unable
 
 
 @pytest.mark.parametrize(
