@@ -42,7 +42,6 @@ from conduit.observability.instruments import TracedProvider, traced_store
 from conduit.observability.logs import setup_logs
 from conduit.observability.setup import Telemetry
 from conduit.providers.fleet import Fleet
-from conduit.providers.session import SharedSession
 from conduit.stores.memory import MemoryLedger
 from conduit.testing import ScriptedProvider, completion
 
@@ -96,7 +95,7 @@ async def gateway(settings: Settings, stack: AsyncExitStack, *, heard: bool) -> 
         telemetry._ears = {}  # noqa: SLF001  no gateway of ours can be set up so
     tracer, ledger, provider = telemetry.tracer, MemoryLedger(), ScriptedProvider([completion()])
     providers = {"stub": provider if tracer is None else TracedProvider("stub", provider, tracer)}
-    fleet = Fleet(Catalogue(MODELS), providers, {}, SharedSession())
+    fleet = Fleet(Catalogue(MODELS), providers)
     kept = ledger if tracer is None else traced_store(ledger, tracer, system="sqlite")
     conduit = put_together(settings, fleet, in_memory(kept), clock=SystemClock(), listener=telemetry, tracer=tracer)
     app.state.conduit = conduit

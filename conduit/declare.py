@@ -6,7 +6,10 @@ from conduit.core.catalogue import Model, Price
 from conduit.core.config import Settings
 from conduit.core.config_tables import ModelTable, ProviderTable
 from conduit.core.errors import ConfigurationError
-from conduit.providers.discovery import Declared, ProviderSpec
+from conduit.providers.address import base_of
+from conduit.providers.discovery import Declared
+from conduit.providers.network import Network, network
+from conduit.providers.spec import ProviderSpec, checked
 
 
 def declared(settings: Settings, environ: Mapping[str, str]) -> Declared:
@@ -18,10 +21,11 @@ def declared(settings: Settings, environ: Mapping[str, str]) -> Declared:
 
 
 def _provider(name: str, table: ProviderTable, environ: Mapping[str, str]) -> ProviderSpec:
-    key = environ.get(table.api_key_env) if table.api_key_env else None
+    place = f"providers.{name}"
+    key = environ.get(table.api_key_env, "").strip() if table.api_key_env else None
     if table.api_key_env and not key:
-        raise ConfigurationError(f"providers.{name}.api_key_env: {table.api_key_env} is not set")
-    return ProviderSpec(
+        raise ConfigurationError(f"{place}.api_key_env: {table.api_key_env} is not set")
+    spec = ProviderSpec(
         name,
         table.base_url,
         key,
@@ -29,6 +33,21 @@ def _provider(name: str, table: ProviderTable, environ: Mapping[str, str]) -> Pr
         query=tuple(table.query.items()),
         prices=table.prices,
         usage_in_streams=table.usage_in_streams,
+        network=_network(table, environ, place),
+    )
+    key_place = f"{place}.api_key_env: {table.api_key_env}"
+    return checked(spec, address=f"{place}.base_url", key=key_place, headers=f"{place}.headers")
+
+
+def _network(table: ProviderTable, environ: Mapping[str, str], place: str) -> Network:
+    return network(
+        environ,
+        base_of(table.base_url, place=f"{place}.base_url"),
+        proxy=table.proxy,
+        ca_file=table.ca_file,
+        client_cert=table.client_cert,
+        client_key=table.client_key,
+        place=place,
     )
 
 

@@ -136,6 +136,8 @@ def _not_taken(error: Refused) -> Problem:
 def _nobody_left(error: NoEligibleModel | BudgetExceeded) -> Problem:
     if isinstance(error, ContextLengthExceeded):
         return Problem(400, "context_length_exceeded", str(error), "messages", more={"removed": error.removed})
+    if isinstance(error, NoEligibleModel) and not error.removed:
+        return Problem(503, "models_unavailable", str(error), headers={"retry-after": "2"})
     if isinstance(error, NoEligibleModel):
         return Problem(422, "no_eligible_model", str(error), more={"removed": error.removed})
     seconds = max(1, ceil(error.retry_after_s))

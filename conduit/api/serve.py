@@ -80,6 +80,7 @@ def welcome(conduit: Conduit, host: str, port: int, *, asks: bool) -> str:
     shown = "localhost" if host in {"0.0.0.0", "::"} else host  # noqa: S104  it is compared, not bound
     url = f"http://{shown}:{port}"
     names = "\n".join(f"  {model.name:<34} {price_line(model.price)}" for model in conduit.router.catalogue)
+    names = names or "  none yet: no provider has listed any; they are asked again and again"
     note = "\nThese are simulated. Set OPENAI_API_KEY (or others: see README) for real ones.\n"
     door = "" if asks else "\nNo key is asked for: set API_KEY, or `conduit keys create NAME`.\n"
     key = '\n    -H "authorization: Bearer $CONDUIT_KEY" \\' if asks else ""

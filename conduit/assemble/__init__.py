@@ -6,6 +6,7 @@ from secrets import token_bytes
 from typing import TypeVar
 
 from conduit.assemble.conduit import Conduit
+from conduit.assemble.late import make_judge, make_refresh
 from conduit.assemble.parts import (
     dollar_terms,
     door_terms,
@@ -13,13 +14,13 @@ from conduit.assemble.parts import (
     make_embeddings,
     make_features_cache,
     make_follower,
-    make_judge,
     make_once,
     make_prompts,
     make_redact,
     make_retries,
     make_router,
     make_sessions,
+    make_settler,
     make_shared,
     spool_terms,
     telling,
@@ -40,7 +41,6 @@ from conduit.gateway.hashing import Hashing
 from conduit.gateway.keyring import Keyring
 from conduit.gateway.locksmith import Locksmith
 from conduit.gateway.readiness import Readiness
-from conduit.gateway.settle import Settler
 from conduit.observability import metrics as m
 from conduit.observability.instruments import TracedProvider, traced_store
 from conduit.observability.logs import LogListener
@@ -78,7 +78,7 @@ async def assemble(
     conduit = await _assemble(settings, environ, in_database(kept, database), told, tracer)
     if telemetry is not None and telemetry.samples is not None:
         telemetry.known.providers.update({model.name: model.provider for model in conduit.router.catalogue})
-        telemetry.known.baseline = conduit.books.baseline
+        telemetry.known.baseline = lambda: conduit.books.baseline
         conduit.vitals = Vitals(
             telemetry.samples,
             {
@@ -154,7 +154,7 @@ async def _assemble(
         keep_alive_s=settings.upstream_keep_alive_s,
         now_s=clock.now_s,
     )
-    for name, why in fleet.silent.items():
+    for name, why in fleet.found.silent.items():
         listener(Degraded("provider", f"{name} did not list its models: {why}"))
     if tracer is not None:
         seen = {name: TracedProvider(name, provider, tracer) for name, provider in fleet.providers.items()}
@@ -173,14 +173,12 @@ def put_together(
 ) -> Conduit:
     """Everything that is ours, around what is not."""
     ledger, purse, keys, snapshots, holds, answers, secrets = stores
-    ids, catalogue = TimeOrderedIds(clock), fleet.catalogue
-    features, prompts = make_features_cache(settings), make_prompts(settings)
-    router = make_router(settings, catalogue, clock=clock, ids=ids, tracer=tracer, features=features, prompts=prompts)
-    breaker = Breaker(clock)
-    limiter, cache = make_shared(settings, clock=clock, listener=listener, tracer=tracer)
-    settler = Settler(
-        ledger=ledger, clock=clock, ids=ids, listener=listener, weight_per_hour=settings.feedback_weight_per_hour
+    ids, features, prompts = TimeOrderedIds(clock), make_features_cache(settings), make_prompts(settings)
+    router = make_router(
+        settings, fleet.catalogue, clock=clock, ids=ids, tracer=tracer, features=features, prompts=prompts
     )
+    breaker, (limiter, cache) = Breaker(clock), make_shared(settings, clock=clock, listener=listener, tracer=tracer)
+    settler = make_settler(settings, ledger, clock=clock, ids=ids, listener=listener)
     retries = make_retries(settings, ledger, settler, listener)
     judge = make_judge(settings, fleet, purse, breaker=breaker, settler=settler, clock=clock, listener=listener)
     cashier = make_cashier(holds, dollar_terms(settings), clock=clock, ids=ids, listener=listener)
@@ -197,25 +195,27 @@ def put_together(
         beside=Beside(judge, cashier, make_sessions(settings, ledger, clock=clock, listener=listener), cache),
     )
     follower = make_follower(settings, ledger, router, snapshots, clock=clock, listener=listener)
+    again = make_refresh(settings, fleet, router, follower, judge, breaker=breaker, clock=clock, listener=listener)
     return Conduit(
         router=router,
         ledger=ledger,
         fleet=fleet,
         gateway=gateway,
-        embeddings=make_embeddings(settings, fleet, ledger, cashier, clock=clock, ids=ids, listener=listener),
+        embeddings=make_embeddings(settings, fleet, router, ledger, cashier, clock=clock, ids=ids, listener=listener),
         settler=settler,
         follower=follower,
-        books=make_books(settings, ledger, router, follower, clock=clock, listener=listener),
+        books=make_books(settings, fleet, ledger, router, follower, clock=clock, listener=listener),
         judge=judge,
         limiter=limiter,
-        readiness=Readiness(ledger, limiter, catalogue, follower=follower),
+        readiness=Readiness(ledger, limiter, lambda: router.catalogue, lambda: again.silent, follower=follower),
         keyring=Keyring(keys, door_terms(settings), clock=clock, listener=listener),
         locksmith=Locksmith(keys, clock=clock, ids=ids, random=token_bytes),
         once=make_once(settings, answers, clock=clock, ids=ids, listener=listener),
         clock=clock,
         preferences=Preferences.preset(settings.preferences),
-        simulated=all(model.provider == "sandbox" for model in catalogue),
+        simulated=fleet.is_simulated,
         started_s=clock.now_s(),
+        refresh=again,
         retries=retries,
         cashier=cashier,
         cache=cache,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from conduit.assemble.parts import baseline, door_terms, make_router
+from conduit.assemble.parts import check_baseline, door_terms, make_router
 from conduit.assemble.remarks import Remark, on_keys, remarks
 from conduit.core.catalogue import Catalogue
 from conduit.core.config import Settings, covered
@@ -14,10 +14,11 @@ from conduit.core.errors import ConfigurationError, LedgerError, UpstreamError, 
 from conduit.core.protocols import Clock
 from conduit.core.system import SystemClock, TimeOrderedIds
 from conduit.declare import declared
-from conduit.providers.discovery import Discovery, ProviderSpec, discover
+from conduit.providers.discovery import Discovery, discover
 from conduit.providers.fleet import SANDBOX
 from conduit.providers.listing import list_models
 from conduit.providers.sandbox import sandbox_models
+from conduit.providers.spec import ProviderSpec
 from conduit.stores.address import File, address
 from conduit.stores.keys import SqlKeyStore
 from conduit.stores.migrate import HEAD
@@ -26,6 +27,7 @@ from conduit.stores.sql import SqlLedger
 WITHIN_S = 30.0
 """Longer than any single question is allowed to take."""
 MOST_NAMES = 5
+AGAIN = "wait: a gateway that runs asks it again"
 
 
 class State(StrEnum):
@@ -89,39 +91,49 @@ async def _providers(settings: Settings, environ: Mapping[str, str], clock: Cloc
         real = "" if found.providers else "set OPENAI_API_KEY or another for real ones: see README"
         answers.append(Finding(SANDBOX, State.OK if found.providers else State.LOOK, "simulated models", real))
     if not len(catalogue):
-        return [*answers, Finding("models", State.WRONG, "none", "set OPENAI_API_KEY or another, or SANDBOX=on")]
-    return [*answers, _models(settings, catalogue, clock), _prices(catalogue)]
+        return [*answers, _none(found)]
+    return [*answers, _models(settings, found, catalogue, clock), _prices(catalogue)]
+
+
+def _none(found: Discovery) -> Finding:
+    if not found.asked:
+        return Finding("models", State.WRONG, "none", "set OPENAI_API_KEY or another, or SANDBOX=on")
+    names = ", ".join(spec.name for spec in found.asked)
+    return Finding("models", State.WRONG, f"none yet: it starts, and is not ready until {names} lists some")
 
 
 async def _provider(spec: ProviderSpec, found: Discovery) -> Finding:
     """Whether it answers, and takes the key: by its list of models, which costs nothing."""
     offers = sum(model.provider == spec.name for model in found.models)
     said = f"{offers} models" if offers != 1 else "1 model"
-    if spec.headers or spec.query:
-        return Finding(spec.name, State.OK, f"{said}; not asked, for it wants headers or a query of its own")
     try:
-        await list_models(spec.base_url, spec.api_key)
+        await list_models(spec)
     except UpstreamError as error:
-        return _refused(spec.name, error, said)
+        return _refused(spec.name, error, said, again=spec in found.asked)
+    if not offers and spec in found.asked:
+        return Finding(spec.name, State.LOOK, "answers, and lists no model for chat", f"{AGAIN}, or declare [[models]]")
     return Finding(spec.name, State.OK, f"answers, {said}")
 
 
-def _refused(name: str, error: UpstreamError, said: str) -> Finding:
+def _refused(name: str, error: UpstreamError, said: str, *, again: bool = False) -> Finding:
     if error.status in {401, 403}:
         return Finding(name, State.WRONG, f"{error}: it does not take the key", "set the key anew, without blanks")
+    if again:
+        return Finding(name, State.WRONG, f"{error}: it did not list its models", f"{AGAIN}, or look at its base URL")
     if error.status in {404, 405}:
         return Finding(name, State.LOOK, f"answers, {said}; does not list its models", "look at its base URL")
     return Finding(name, State.WRONG, f"{error}", "look at its base URL, and whether it runs")
 
 
-def _models(settings: Settings, catalogue: Catalogue, clock: Clock) -> Finding:
+def _models(settings: Settings, found: Discovery, catalogue: Catalogue, clock: Clock) -> Finding:
     try:
         make_router(settings, catalogue, clock=clock, ids=TimeOrderedIds(clock))
-        baseline(settings.baseline_model, catalogue)
+        check_baseline(settings.baseline_model, catalogue, found)
     except ConfigurationError as error:
         return Finding("models", State.WRONG, str(error))
-    if settings.judge_model is not None and settings.judge_model not in catalogue:
-        return Finding("models", State.WRONG, f"JUDGE_MODEL: no model is called {settings.judge_model!r}")
+    judge = settings.judge_model
+    if judge is not None and judge not in catalogue and not found.may_come(judge):
+        return Finding("models", State.WRONG, f"JUDGE_MODEL: no model is called {judge!r}")
     return Finding("models", State.OK, f"{len(catalogue)} to choose from, by {settings.policy}")
 
 

@@ -27,6 +27,7 @@ from conduit.gateway.retries import RetryDetector
 from conduit.gateway.settle import Settler
 from conduit.observability.vitals import Vitals
 from conduit.providers.fleet import Fleet
+from conduit.providers.refresh import ListRefresh
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Conduit:
     simulated: bool
     """Whether every model is the sandbox's."""
     started_s: float
+    refresh: ListRefresh
     retries: RetryDetector | None = None
     """None: retries are not looked for."""
     cashier: Cashier | None = None
@@ -85,7 +87,7 @@ class Conduit:
             await self.cashier.open()
         loops = [
             each.run()
-            for each in (self.follower, self.once, self.limiter, self.retries, self.cashier, self.vitals)
+            for each in (self.follower, self.refresh, self.once, self.limiter, self.retries, self.cashier, self.vitals)
             if each is not None
         ]
         self._background = tuple(map(asyncio.create_task, loops))
@@ -107,7 +109,8 @@ class Conduit:
                 await self.cashier.stop()
             for provider in self.fleet.providers.values():
                 await provider.close()
-            await self.fleet.session.close()
+            for session in self.fleet.sessions:
+                await session.close()
             await self.limiter.close()
         finally:
             await self.ledger.close()

@@ -4,7 +4,6 @@ import re
 from functools import partial
 from os import getpid
 from pathlib import Path
-from random import Random
 from secrets import token_bytes, token_hex
 from typing import TYPE_CHECKING
 
@@ -18,16 +17,13 @@ from conduit.core.features_cache import CachedFeatures
 from conduit.core.prompts import Prompts
 from conduit.core.protocols import Clock, Features, Ids, Listener, Timeouts, Window
 from conduit.core.router import Router
-from conduit.core.storage import Answers, Cache, Ledger, Purse, SnapshotStore
+from conduit.core.storage import Answers, Cache, Ledger, SnapshotStore
 from conduit.gateway.books import Books
-from conduit.gateway.breaker import Breaker
 from conduit.gateway.cache import AnswerCache
 from conduit.gateway.cashier import Cashier
 from conduit.gateway.cashier import Terms as DollarTerms
 from conduit.gateway.embed import Embeddings
-from conduit.gateway.examiner import Examiner
 from conduit.gateway.follow import Follower
-from conduit.gateway.judge import Judge, Terms, own_answers
 from conduit.gateway.keyring import Terms as DoorTerms
 from conduit.gateway.limiter import Limiter
 from conduit.gateway.once import Once
@@ -39,6 +35,7 @@ from conduit.gateway.snapshots import Snapshots
 from conduit.observability.instruments import TracedFeatures, traced_scripts
 from conduit.observability.redaction import MARGIN, Redactor
 from conduit.observability.tracing import Tracer
+from conduit.providers.discovery import Discovery
 from conduit.providers.fleet import Fleet
 from conduit.stores.address import File, address
 from conduit.stores.cache import MemoryCache
@@ -116,6 +113,7 @@ def make_once(settings: Settings, answers: Answers, *, clock: Clock, ids: Ids, l
 def make_embeddings(
     settings: Settings,
     fleet: Fleet,
+    router: Router,
     ledger: Ledger,
     cashier: Cashier | None,
     *,
@@ -124,7 +122,7 @@ def make_embeddings(
     listener: Listener,
 ) -> Embeddings:
     return Embeddings(
-        catalogue=fleet.catalogue,
+        catalogue=lambda: router.catalogue,
         providers=fleet.providers,
         list_price=fleet.list_price,
         ledger=ledger,
@@ -177,13 +175,21 @@ def dollar_terms(settings: Settings) -> DollarTerms:
 
 
 def make_books(
-    settings: Settings, ledger: Ledger, router: Router, follower: Follower, *, clock: Clock, listener: Listener
+    settings: Settings,
+    fleet: Fleet,
+    ledger: Ledger,
+    router: Router,
+    follower: Follower,
+    *,
+    clock: Clock,
+    listener: Listener,
 ) -> Books:
+    check_baseline(settings.baseline_model, fleet.catalogue, fleet.found)
     return Books(
         ledger=ledger,
         router=router,
         follower=follower,
-        baseline=baseline(settings.baseline_model, router.catalogue),
+        baseline=partial(baseline, settings.baseline_model),
         every_s=settings.stats_interval_s,
         clock=clock,
         listener=listener,
@@ -259,42 +265,22 @@ def telling(*listeners: Listener) -> Listener:
     return tell
 
 
+def make_settler(settings: Settings, ledger: Ledger, *, clock: Clock, ids: Ids, listener: Listener) -> Settler:
+    weight = settings.feedback_weight_per_hour
+    return Settler(ledger=ledger, clock=clock, ids=ids, listener=listener, weight_per_hour=weight)
+
+
 def make_retries(settings: Settings, ledger: Ledger, settler: Settler, listener: Listener) -> RetryDetector | None:
     return RetryDetector(ledger=ledger, settler=settler, listener=listener) if settings.retry_detection else None
 
 
-def make_judge(
-    settings: Settings,
-    fleet: Fleet,
-    purse: Purse,
-    *,
-    breaker: Breaker,
-    settler: Settler,
-    clock: Clock,
-    listener: Listener,
-) -> Judge | None:
-    named, catalogue = settings.judge_model, fleet.catalogue
-    if named is None:
-        return None
-    if named not in catalogue:
-        raise ConfigurationError(f"JUDGE_MODEL: no model is called {named!r}; see GET /v1/models")
-    model = catalogue[named]
-    return Judge(
-        Examiner(model, fleet.providers[model.provider], breaker=breaker, timeouts=upstream_timeouts(settings)),
-        Terms(settings.judge_share, settings.judge_budget_usd_per_day),
-        excluded=own_answers(model, catalogue),
-        purse=purse,
-        settler=settler,
-        clock=clock,
-        listener=listener,
-        random=Random(settings.seed),  # noqa: S311  draws a sample, guards nothing
-        new_mark=partial(token_hex, 8),
-    )
-
-
 def baseline(named: str | None, catalogue: Catalogue) -> str:
-    """The dearest model, unless one was named."""
-    if named is not None and named not in catalogue:
+    """The dearest model, unless one was named; empty where there is none."""
+    costs = {m.name: m.cost_usd(TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) or 0.0 for m in catalogue}
+    return named or max(costs, key=lambda name: costs[name], default="")
+
+
+def check_baseline(named: str | None, catalogue: Catalogue, found: Discovery) -> None:
+    """Raises ConfigurationError for one that is not there, and of whom nobody is expected."""
+    if named is not None and named not in catalogue and not found.may_come(named):
         raise ConfigurationError(f"BASELINE_MODEL: no model is called {named!r}; see GET /v1/models")
-    dearest = max(catalogue, key=lambda m: m.cost_usd(TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) or 0.0)
-    return named or dearest.name

@@ -142,6 +142,8 @@ class Beliefs:
 
     def show(self, models: Sequence[Model], contexts: Sequence[Vector]) -> Iterator[Belief]:
         """What is believed of each in the mean over `contexts`."""
+        if not models:
+            return
         expected = [self.expect(x, models, input_tokens=0, most=None) for x in contexts]
         looked = [self.consider(x, each, Preferences()) for x, each in zip(contexts, expected, strict=True)]
         weights = self._policy.weights if isinstance(self._policy, Weighing) else self.rated

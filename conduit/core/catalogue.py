@@ -10,6 +10,7 @@ ABILITIES = frozenset({"tools", "vision", "json", "files", "audio"})
 AUTO = "auto"
 """The model name with which a caller asks Conduit to choose."""
 
+MOST_FORMER = 1000
 TYPICAL_INPUT_TOKENS = 500
 TYPICAL_OUTPUT_TOKENS = 500
 
@@ -95,8 +96,10 @@ class Catalogue:
 
     models: tuple[Model, ...]
     _by_name: Mapping[str, Model] = field(init=False, repr=False, compare=False)
+    _former: Mapping[str, Model] = field(init=False, repr=False, compare=False)
+    """Who was here before: requests to them may still run."""
 
-    def __init__(self, models: Iterable[Model]) -> None:
+    def __init__(self, models: Iterable[Model], *, former: Iterable[Model] = ()) -> None:
         ordered = tuple(models)
         by_name = {model.name: model for model in ordered}
         if len(by_name) != len(ordered):
@@ -106,6 +109,8 @@ class Catalogue:
             raise ConfigurationError(f"models: the name {AUTO!r} is taken: it asks Conduit to choose; use another name")
         object.__setattr__(self, "models", ordered)
         object.__setattr__(self, "_by_name", by_name)
+        gone = [(model.name, model) for model in former if model.name not in by_name]
+        object.__setattr__(self, "_former", dict(gone[-MOST_FORMER:]))
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self.models)
@@ -122,6 +127,14 @@ class Catalogue:
             return self._by_name[name]
         except KeyError:
             raise NotFound("model", name, param="model") from None
+
+    def known(self, name: str) -> Model | None:
+        """Also one that is no longer offered."""
+        return self._by_name.get(name) or self._former.get(name)
+
+    def succeeded_by(self, models: Iterable[Model]) -> "Catalogue":
+        """Of `models`, which still knows those that it no longer offers."""
+        return Catalogue(models, former=(*self._former.values(), *self.models))
 
     @property
     def reference_cost_usd(self) -> float:

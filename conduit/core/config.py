@@ -174,6 +174,7 @@ class Settings(BaseModel):
         4.0, ge=0, le=3600, description="Seconds that a connection to a provider is kept unused; 0 keeps none."
     )
     upstream_attempts: int = Field(3, ge=1, le=20, description="How many models are asked before a request fails.")
+    models_refresh_s: float = Field(300.0, ge=0, description="Seconds between a server's lists of models; 0: one.")
     judge_model: str | None = Field(None, description="The model that scores answers in the background; empty is none.")
     judge_share: float = Field(0.1, ge=0, le=1, description="The share of answers that the judge scores.")
     judge_budget_usd_per_day: Dollars = Field(

@@ -39,6 +39,14 @@ class ProviderTable(BaseModel):
     """The provider whose list prices apply, as genai-prices calls it."""
     usage_in_streams: bool = True
     """False for a server that refuses `stream_options`: then token counts of streams are estimates."""
+    proxy: str | None = Field(default=None, repr=False)
+    """In the place of HTTPS_PROXY and its kin; "" is none."""
+    ca_file: str = ""
+    """Certificates to trust in the place of the system's, as PEM."""
+    client_cert: str = ""
+    """To show to a server that asks for one, as PEM."""
+    client_key: str = ""
+    """Empty: it stands in client_cert, too."""
 
 
 class ModelTable(BaseModel):

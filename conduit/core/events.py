@@ -185,6 +185,15 @@ class Degraded:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class ModelsListed:
+    """A provider that was asked again for its models has others than before, or answers again."""
+
+    provider: str
+    arrived: tuple[str, ...]
+    left: tuple[str, ...]
+
+
 Event = (
     Arrived
     | Served
@@ -204,6 +213,7 @@ Event = (
     | FeaturesChanged
     | CacheAsked
     | Degraded
+    | ModelsListed
 )
 
 

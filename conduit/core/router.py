@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import accumulate
 from operator import attrgetter
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from conduit.core.beliefs import Beliefs
 from conduit.core.catalogue import Catalogue, Model
 from conduit.core.decision import Candidate, Decision, Observation
 from conduit.core.eligibility import refusal, screen
+from conduit.core.errors import NoEligibleModel
 from conduit.core.features import TextFeatures, kept_context
 from conduit.core.forecast import Expected
 from conduit.core.policies import DEFAULT_POLICY, make_pacer
@@ -80,6 +81,8 @@ class Router:
 
         Raises NoEligibleModel when the requirements leave nobody.
         """
+        if not len(self.catalogue):
+            raise NoEligibleModel({})
         query = Query(query) if isinstance(query, str) else query
         x = self._context(query)
         everyone = self._expect(x, self.catalogue.models, query)
@@ -212,15 +215,16 @@ class Router:
 
     # -------------------------------------------------------------- who can be chosen
 
-    def replace_models(self, models: Iterable[Model]) -> None:
+    def replace_models(self, models: Iterable[Model], *, resumed: Container[str] = ()) -> None:
         """From now on these are who can be chosen. Prices count at once. A model that nobody has seen yet is expected
         to be like the others at its price, and gets a share that grows with its answers; what was learned of one that
-        leaves is kept, and doubted more when it returns.
+        leaves is kept, and doubted more when it returns. Of those that come, `resumed` were only out of sight, and are
+        taken for what they were.
 
         Slow (tens of milliseconds); safe beside `choose` in another thread, not beside `fold`.
         """
-        catalogue = models if isinstance(models, Catalogue) else Catalogue(models)
-        arrived = [model.name for model in catalogue if model.name not in self.catalogue]
+        catalogue = self.catalogue.succeeded_by(models)
+        arrived = [m.name for m in catalogue if m.name not in self.catalogue and m.name not in resumed]
         self.beliefs.newcomers.welcome(arrived, self.beliefs.seen)
         self.beliefs.replace_catalogue(catalogue)
         self.beliefs.refresh()

@@ -62,7 +62,7 @@ def best_model(records: Sequence[Record], *, router: Router) -> str | None:
     models = router.catalogue.models
     step = max(1, len(records) // ASKED)
     contexts = [r.decision.context for r in records[::step] if r.decision.features == router.features.version]
-    if not contexts:
+    if not contexts or not models:
         return None
     beliefs, quality = router.beliefs, np.zeros(len(models))
     for x in contexts:
@@ -81,10 +81,11 @@ def savings(records: Iterable[Record], *, router: Router, baseline: str) -> Savi
     """
     version = router.features.version
     paid = [r for r in records if _is_evidence(r) and r.decision.features == version]
-    if len(paid) < LEAST or router.catalogue[baseline].price is None:
+    model = router.catalogue.known(baseline)
+    if len(paid) < LEAST or model is None or model.price is None:
         return None
     forecast, doubt = router.beliefs.costs_usd(
-        router.catalogue[baseline], [r.decision.context for r in paid], [_input_tokens(r) for r in paid]
+        model, [r.decision.context for r in paid], [_input_tokens(r) for r in paid]
     )
     cost = np.array([_cost_usd(r) for r in paid])
     saved = forecast + _weights(paid, baseline) * (cost - forecast) - cost

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from conduit.core.catalogue import Catalogue
 from conduit.core.protocols import Clock, Listener
 from conduit.core.router import Router
 from conduit.core.savings import Account, account
@@ -31,17 +32,28 @@ class Books:
         ledger: Ledger,
         router: Router,
         follower: Follower,
-        baseline: str,
+        baseline: Callable[[Catalogue], str],
         every_s: float,
         clock: Clock,
         listener: Listener,
         last: int = 2000,
     ) -> None:
         self._ledger, self._router, self._follower = ledger, router, follower
-        self.baseline, self._every_s, self._last = baseline, every_s, last
+        self._baseline, self._every_s, self._last = baseline, every_s, last
+        self._named = router.catalogue, baseline(router.catalogue)
         self._clock, self._listener = clock, listener
         self._pages: OrderedDict[str | None, Page] = OrderedDict()
         """By key; None: everybody's. Who was asked for last is last."""
+
+    @property
+    def baseline(self) -> str:
+        """The model that savings are counted against; empty while there is none."""
+        catalogue, named = self._named
+        if catalogue is not self._router.catalogue:
+            catalogue = self._router.catalogue
+            named = self._baseline(catalogue)
+            self._named = catalogue, named
+        return named
 
     async def totals(self, *, key_id: str | None = None) -> Figure[Totals]:
         """Raises LedgerUnavailable while there are none."""

@@ -221,7 +221,8 @@ class Gateway:
         """The first model that begins to answer, in the decision's order."""
 
         async def ask_one(name: str) -> T:
-            model = self._router.catalogue[name]
+            model = self._router.catalogue.known(name)
+            assert model is not None, "decided upon"
             call = Call(model, await self._held(exchange, ask, model), self._timeouts, ask.headers)
             if self._rejections.any:
                 self._rejections.asked(name, ask)

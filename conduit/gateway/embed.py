@@ -65,7 +65,7 @@ class Embeddings:
     def __init__(
         self,
         *,
-        catalogue: Catalogue,
+        catalogue: Callable[[], Catalogue],
         providers: Mapping[str, Provider],
         list_price: Callable[[str, str], Price | None],
         ledger: Ledger,
@@ -116,8 +116,9 @@ class Embeddings:
             raise InvalidRequest(
                 "model: embeddings of two models cannot be compared; name the one that you want", param="model"
             )
-        if name in self._catalogue:
-            return self._catalogue[name]
+        catalogue = self._catalogue()
+        if name in catalogue:
+            return catalogue[name]
         provider, _, upstream = name.partition("/")
         if NAME.fullmatch(name) and upstream and provider in self._providers:
             return self._recorded(self._priced(Model(name, provider, upstream)))
@@ -174,7 +175,7 @@ class Embeddings:
                 return await self._providers[model.provider].embed(call)
             except UpstreamError as error:
                 run.billed = error.billed
-                if error.status != HTTPStatus.NOT_FOUND or name in self._catalogue:
+                if error.status != HTTPStatus.NOT_FOUND or name in self._catalogue():
                     raise
                 self._breaker.answered(name)  # nothing is kept of names that callers make up
                 raise NotFound("model", run.ask.model or name, param="model") from None
@@ -195,7 +196,7 @@ class Embeddings:
 
     def _settle(self, run: Embedding, status: Status) -> Outcome:
         outcome = self._outcome(run, status)
-        if run.model.price is None and run.model.name != OTHER and run.model.name not in self._catalogue:
+        if run.model.price is None and run.model.name != OTHER and run.model.name not in self._catalogue():
             self._names.add(run.model.name)
         run.recorded = self._ledger.append(run.decision, outcome)
         run.recorded.add_done_callback(looked_at)

@@ -119,7 +119,8 @@ class Exchange:
         self.attempts.append(Attempt(began.model, latency_s, error, counts))
 
     def outcome(self, status: Status, catalogue: Catalogue) -> Outcome:
-        used, cost = self._used(catalogue[self.model]) if self.began else (None, None)
+        model = catalogue.known(self.model) if self.began else None
+        used, cost = (None, None) if model is None else self._used(model)
         if used is None and status is not Status.CANCELLED and not any(error.billed for error in self.errors):
             cost = 0.0  # providers do not charge for what they refuse
         return Outcome(

@@ -1,9 +1,10 @@
 """Beliefs follow the ledger: the one road from what was written to what is believed."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Container, Sequence
 from contextlib import suppress
 
+from conduit.core.catalogue import Model
 from conduit.core.decision import Observation
 from conduit.core.errors import LedgerError
 from conduit.core.events import Degraded, Drifted, Followed, SetAside
@@ -68,6 +69,11 @@ class Follower:
         if self._failures >= STANDS_STILL:
             return "stand still: see the log for what=follower"
         return "degraded" if self.present.wrong or self._router.beliefs.set_aside else None
+
+    async def replace_models(self, models: Sequence[Model], *, resumed: Container[str]) -> None:
+        """Router.replace_models, off the event loop and while nothing is folded."""
+        async with self._alone:
+            await asyncio.to_thread(self._router.replace_models, models, resumed=resumed)
 
     async def catch_up(self) -> None:
         """Fold all that there is, and believe it: two processes that have caught up believe the same.

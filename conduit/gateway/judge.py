@@ -46,7 +46,7 @@ class Judge:
 
     def __init__(
         self,
-        examiner: Examiner,
+        examiner: Examiner | None,
         terms: Terms,
         *,
         excluded: Collection[str],
@@ -56,9 +56,12 @@ class Judge:
         listener: Listener,
         random: Random,
         new_mark: Callable[[], str],
+        name: str = "",
     ) -> None:
-        """Answers of `excluded` models are not heard; `random` draws the share; nobody can guess a `new_mark`."""
-        self.terms, self._examiner, self._excluded = terms, examiner, excluded
+        """Answers of `excluded` models are not heard; `random` draws the share; nobody can guess a `new_mark`.
+        Without an `examiner` the model of this `name` has not come yet."""
+        self.terms, self.examiner, self.excluded = terms, examiner, excluded
+        self._name = name
         self._purse, self._settler, self._clock, self._listener = purse, settler, clock, listener
         self._random, self._new_mark = random, new_mark
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,7 +71,7 @@ class Judge:
 
     @property
     def model(self) -> str:
-        return self._examiner.model.name
+        return self._name if self.examiner is None else self.examiner.model.name
 
     async def spent_today_usd(self) -> float:
         """Over all processes. Raises LedgerUnavailable."""
@@ -78,7 +81,7 @@ class Judge:
 
     def hear(self, decision_id: str, model: str, ask: Ask) -> Hearing | None:
         """To be read into while `model` answers, or None: most answers are not drawn, and some cannot be judged."""
-        if model in self._excluded or self._random.random() >= self.terms.share:
+        if model in self.excluded or self._random.random() >= self.terms.share:
             return None
         request = conversation(ask.body)
         return None if request is None else Hearing(decision_id, model, request)
@@ -124,14 +127,15 @@ class Judge:
 
     async def _judge(self, hearing: Hearing) -> str | None:
         """Why there is no verdict, if there is none."""
-        if not self._examiner.available:
+        examiner = self.examiner
+        if examiner is None or not examiner.available:
             return "unhealthy"
         mark, day = self._new_mark(), self._today()
         messages = question(hearing, mark)
-        reserved_usd = self._examiner.most_usd(messages)
+        reserved_usd = examiner.most_usd(messages)
         if not await self._purse.reserve(PURSE, day, usd=reserved_usd, limit_usd=self.terms.usd_per_day):
             return "budget spent"
-        answer, cost_usd = await self._paid(messages, day, reserved_usd)
+        answer, cost_usd = await self._paid(examiner, messages, day, reserved_usd)
         score = verdict(answer.data, mark)
         if score is None:
             return "garbage"
@@ -139,12 +143,14 @@ class Judge:
         self._listener(Judged(hearing.decision_id, hearing.model, self.model, score, cost_usd))
         return None
 
-    async def _paid(self, messages: Messages, day: str, reserved_usd: float) -> tuple[Answer, float]:
+    async def _paid(
+        self, examiner: Examiner, messages: Messages, day: str, reserved_usd: float
+    ) -> tuple[Answer, float]:
         """The answer and what it cost. What may have been charged and is not known stays at what was reserved."""
         cost_usd: float | None = None
         try:
-            answer = await self._examiner.ask(messages)
-            cost_usd = self._examiner.cost_usd(answer)
+            answer = await examiner.ask(messages)
+            cost_usd = examiner.cost_usd(answer)
         except UpstreamError as error:
             if error.status is not None and not isinstance(error, UpstreamTimeout):
                 cost_usd = 0.0  # providers do not charge for a refusal

@@ -17,6 +17,7 @@ from conduit.core.events import (
     FeedbackGiven,
     Followed,
     Judged,
+    ModelsListed,
     NotJudged,
     Served,
     SetAside,
@@ -46,7 +47,7 @@ class Known:
 
     providers: dict[str, str] = field(default_factory=dict)
     """Model -> who offers it, for labels."""
-    baseline: str = ""
+    baseline: Callable[[], str] = str
     """The model that savings are told against."""
 
 
@@ -72,6 +73,7 @@ class CountingListener:
             SnapshotRefused: lambda e: samples.add(m.SNAPSHOTS_REFUSED, (e.why,)),
             CacheAsked: lambda e: samples.add(m.CACHE_HITS if e.hit else m.CACHE_MISSES),
             Degraded: lambda e: samples.add(m.DEGRADED, (e.what,)),
+            ModelsListed: lambda e: known.providers.update(dict.fromkeys(e.arrived, e.provider)),
         }
 
     @property
@@ -172,8 +174,9 @@ class CountingListener:
         """Two counters and not their difference, which may fall: Prometheus would take that for a restart."""
         if not decision.routed or outcome.cost_usd is None:
             return
+        baseline = self._known.baseline()
         for candidate in decision.candidates:
-            if candidate.model == self._known.baseline and candidate.cost_usd is not None:
+            if candidate.model == baseline and candidate.cost_usd is not None:
                 self._samples.add(m.BASELINE_USD, (), candidate.cost_usd)
                 self._samples.add(m.COMPARED_USD, (), outcome.cost_usd)
 

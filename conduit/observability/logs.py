@@ -18,6 +18,7 @@ from conduit.core.events import (
     FeaturesChanged,
     FeedbackCapped,
     Followed,
+    ModelsListed,
     NotJudged,
     SetAside,
     SnapshotRefused,
@@ -28,7 +29,7 @@ from conduit.observability.repeats import Repeats
 
 FOLLOWER = "follower"
 """What degrades when beliefs cannot follow the ledger; what reads all the time also sees that it can read again."""
-ONE_BY_ONE, MOST_OF_AN_ID = 100, 80
+ONE_BY_ONE, MOST_OF_AN_ID, MOST_NAMES = 100, 80, 10
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -130,6 +131,7 @@ class LogListener:
             Capped: lambda e: log.warning("budget exceeded", account=e.account, period=e.period),
             NotJudged: self._not_judged,
             SetAside: self._set_aside,
+            ModelsListed: self._listed,
         }
 
     @property
@@ -158,6 +160,11 @@ class LogListener:
                 field=event.field,
                 times=event.times,
             )
+
+    def _listed(self, event: ModelsListed) -> None:
+        """Counts, and the first few names: a list may be long."""
+        some = {"arrived": event.arrived[:MOST_NAMES], "left": event.left[:MOST_NAMES]}
+        self._log.info("models listed", provider=event.provider, came=len(event.arrived), went=len(event.left), **some)
 
     def _not_judged(self, event: NotJudged) -> None:
         if event.times.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...

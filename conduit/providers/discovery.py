@@ -2,34 +2,19 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from yarl import URL
 
 from conduit.core.catalogue import Model
 from conduit.core.errors import ConfigurationError, UpstreamError
+from conduit.providers.address import base_of
 from conduit.providers.known import KNOWN_SERVERS, KnownServer
 from conduit.providers.listing import list_models
+from conduit.providers.network import network
 from conduit.providers.prices import list_price
-
-__all__ = ["Declared", "Discovery", "ProviderSpec", "discover", "list_models", "revealed"]
-
-Pairs = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderSpec:
-    """All that OpenAIProvider needs of one server. Whatever may hold a secret is kept out of its repr."""
-
-    name: str
-    base_url: str = field(repr=False)
-    api_key: str | None = field(default=None, repr=False)
-    headers: Pairs = field(default=(), repr=False)
-    query: Pairs = field(default=(), repr=False)
-    prices: str | None = None
-    """What genai-prices calls it; None: its prices are unknown."""
-    usage_in_streams: bool = True
+from conduit.providers.spec import ProviderSpec, checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +28,26 @@ class Declared:
 @dataclass(frozen=True, slots=True)
 class Discovery:
     providers: tuple[ProviderSpec, ...]
-    models: tuple[Model, ...]
+    declared: tuple[Model, ...]
+    offers: Mapping[str, tuple[Model, ...]]
+    """What each of the others offers, by the provider's name."""
+    asked: tuple[ProviderSpec, ...]
+    """Who was asked for it, and can be asked again."""
     silent: Mapping[str, str]
     """Servers that did not tell which models they have, with the reason: worth a line in the log."""
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """A name that is taken stays with who has it: no server's list stops a start."""
+        taken = {model.name for model in self.declared}
+        offered: dict[str, Model] = {}
+        for model in (each for offer in self.offers.values() for each in offer):
+            offered.setdefault(model.name, model)
+        return (*self.declared, *(model for name, model in offered.items() if name not in taken))
+
+    def may_come(self, name: str) -> bool:
+        """Whether a model of this name may be one of a server that has not told of any yet."""
+        return any(name.startswith(f"{spec.name}/") and not self.offers[spec.name] for spec in self.asked)
 
 
 async def discover(environ: Mapping[str, str], declared: Declared, *, at: datetime) -> Discovery:
@@ -60,14 +62,29 @@ async def discover(environ: Mapping[str, str], declared: Declared, *, at: dateti
                 f"models: {model.name!r} is of provider {model.provider!r}; declare it, or set its key"
             )
     settled = {model.provider for model in declared.models}
-    open_specs = [spec for spec in specs.values() if spec.name not in settled]
-    offers = dict(zip(open_specs, await asyncio.gather(*map(_offer, open_specs)), strict=True))
-    offered = [model for offer in offers.values() if isinstance(offer, tuple) for model in offer]
+    sold = {spec.name: seller for spec in specs.values() if (seller := _seller(spec)) is not None}
+    asked = tuple(spec for spec in specs.values() if spec.name not in settled and spec.name not in sold)
+    answers = dict(zip((spec.name for spec in asked), await asyncio.gather(*map(_told, asked)), strict=True))
+    offers = {
+        name: answers[name] if name in answers else _sold(spec, sold[name])
+        for name, spec in specs.items()
+        if name not in settled
+    }
+    told = {name: offer for name, offer in offers.items() if not isinstance(offer, UpstreamError)}
     return Discovery(
         providers=tuple(specs.values()),
-        models=tuple(_priced(model, specs[model.provider], at) for model in (*declared.models, *offered)),
-        silent={spec.name: str(offer) for spec, offer in offers.items() if isinstance(offer, UpstreamError)},
+        declared=tuple(_priced(model, specs[model.provider], at) for model in declared.models),
+        offers={name: tuple(_priced(m, specs[name], at) for m in told.get(name, ())) for name in offers},
+        asked=asked,
+        silent={name: str(offer) for name, offer in offers.items() if isinstance(offer, UpstreamError)},
     )
+
+
+async def asked_again(spec: ProviderSpec, *, at: datetime) -> tuple[Model, ...]:
+    """What it offers now, with list prices of `at`. Raises UpstreamError."""
+    models = await _asked(spec)
+    # The table of prices takes long to read for the first time.
+    return await asyncio.to_thread(lambda: tuple(_priced(model, spec, at) for model in models))
 
 
 def revealed(environ: Mapping[str, str]) -> tuple[ProviderSpec, ...]:
@@ -82,17 +99,15 @@ def _revealed(server: KnownServer, environ: Mapping[str, str]) -> ProviderSpec |
         raise ConfigurationError(f"{server.url}: {server.key} is set, but not where to send it; set both or neither")
     if key is None and (not address or server.name == "azure"):
         return None
+    place = server.url or server.name
     base_url = _with_path(server, address) if address else server.base_url or ""
-    return ProviderSpec(server.name, base_url, key, usage_in_streams=server.usage_in_streams)
+    through = network(environ, base_of(base_url, place=place), place=place)
+    spec = ProviderSpec(server.name, base_url, key, usage_in_streams=server.usage_in_streams, network=through)
+    return checked(spec, address=place, key=server.key or "", headers="")
 
 
 def _with_path(server: KnownServer, address: str) -> str:
-    try:
-        url = URL(address)
-    except ValueError:
-        url = URL()
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise ConfigurationError(f"{server.url}: not a full URL; use http://host or https://host")
+    url = base_of(address, place=server.url or server.name)
     return str(url).rstrip("/") + (server.path if url.path in {"", "/"} else "")
 
 
@@ -114,28 +129,23 @@ def _with_prices(spec: ProviderSpec) -> ProviderSpec:
     return spec if spec.prices or seller is None else replace(spec, prices=seller.prices)
 
 
-async def _offer(spec: ProviderSpec) -> tuple[Model, ...] | UpstreamError:
-    seller = _seller(spec)
-    if seller is not None:
-        return tuple(
-            Model(
-                f"{spec.name}/{known.upstream}",
-                spec.name,
-                known.upstream,
-                None,
-                known.context_window,
-                known.abilities,
-            )
-            for known in seller.models
-        )
+def _sold(spec: ProviderSpec, seller: KnownServer) -> tuple[Model, ...]:
+    return tuple(_model(spec, known.upstream, known.context_window, known.abilities) for known in seller.models)
+
+
+async def _asked(spec: ProviderSpec) -> tuple[Model, ...]:
+    return tuple(_model(spec, each.upstream, each.context_window, each.abilities) for each in await list_models(spec))
+
+
+async def _told(spec: ProviderSpec) -> tuple[Model, ...] | UpstreamError:
     try:
-        listed = await list_models(spec.base_url, spec.api_key)
+        return await _asked(spec)
     except UpstreamError as error:
         return error
-    return tuple(
-        Model(f"{spec.name}/{model.upstream}", spec.name, model.upstream, None, model.context_window)
-        for model in listed
-    )
+
+
+def _model(spec: ProviderSpec, upstream: str, window: int | None, abilities: frozenset[str] | None) -> Model:
+    return Model(f"{spec.name}/{upstream}", spec.name, upstream, None, window, abilities)
 
 
 def _priced(model: Model, spec: ProviderSpec, at: datetime) -> Model:

@@ -9,6 +9,7 @@ from aiohttp import (
     ClientConnectorDNSError,
     ClientConnectorError,
     ClientError,
+    ClientHttpProxyError,
     ClientResponseError,
     ClientSSLError,
     ConnectionTimeoutError,
@@ -100,6 +101,8 @@ def _words(error: Exception, broken: str) -> str:
             return "unknown host"
         case ClientSSLError():
             return "tls"
+        case ClientHttpProxyError():
+            return f"the proxy answered http {error.status}"
         case ClientResponseError():
             return "garbage"
         case _ if isinstance(error, ConnectionRefusedError) or isinstance(

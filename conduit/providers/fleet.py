@@ -1,21 +1,23 @@
 """Every provider that will be asked, with the catalogue of what they offer."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
-from conduit.core.catalogue import Catalogue, Price
+from conduit.core.catalogue import Catalogue, Model, Price
 from conduit.core.errors import ConfigurationError
 from conduit.core.protocols import Provider
-from conduit.providers.discovery import Declared, ProviderSpec, discover
+from conduit.providers.discovery import Declared, Discovery, discover
 from conduit.providers.openai import OpenAIProvider
 from conduit.providers.prices import list_price
 from conduit.providers.sandbox import SandboxProvider, sandbox_models
 from conduit.providers.session import KEEP_ALIVE_S, SharedSession
+from conduit.providers.spec import ProviderSpec
 
 SANDBOX = "sandbox"
+NOTHING = Discovery((), (), {}, (), {})
 
 
 def unpriced(_provider: str, _model: str) -> None:
@@ -26,12 +28,19 @@ def unpriced(_provider: str, _model: str) -> None:
 class Fleet:
     catalogue: Catalogue
     providers: Mapping[str, Provider]
-    silent: Mapping[str, str]
-    """Servers that did not say which models they have -> why."""
-    session: SharedSession
+    found: Discovery = NOTHING
+    """What the servers said at the start."""
+    simulated: tuple[Model, ...] = ()
+    """The sandbox's, after all others in the catalogue."""
+    sessions: Collection[SharedSession] = ()
     """Of all providers; to be closed after them."""
     list_price: Callable[[str, str], Price | None] = unpriced
     """Of a provider's model, by the provider's name for it; None where it is not known."""
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether every model is the sandbox's."""
+        return 0 < len(self.catalogue) == len(self.simulated)
 
 
 async def gather_fleet(
@@ -45,20 +54,22 @@ async def gather_fleet(
 ) -> Fleet:
     """Real models where keys or declarations reveal some; the sandbox's where there are none, or it was asked for.
 
-    Raises ConfigurationError when that leaves no model at all.
+    Raises ConfigurationError when that leaves no model at all, and nobody of whom one may still come.
     """
     at = datetime.fromtimestamp(now_s(), UTC)
     found = await discover(environ, declared, at=at)
-    session = SharedSession(keep_alive_s=keep_alive_s)
-    providers: dict[str, Provider] = {spec.name: _provider(spec, session) for spec in found.providers}
-    models = list(found.models)
+    ways = {spec.network for spec in found.providers}
+    sessions = {way: SharedSession(keep_alive_s=keep_alive_s, network=way) for way in ways}
+    providers: dict[str, Provider] = {spec.name: _provider(spec, sessions[spec.network]) for spec in found.providers}
+    simulated: tuple[Model, ...] = ()
     if sandbox == "on" or (sandbox == "auto" and not providers):
         providers[SANDBOX] = SandboxProvider(time_scale=sandbox_time_scale, now_s=now_s)
-        models += sandbox_models()
-    if not models:
-        silent = "".join(f"; {name} did not list its models ({why})" for name, why in found.silent.items())
-        raise ConfigurationError(f"no model is configured{silent}. Set OPENAI_API_KEY or another, or SANDBOX=on")
-    return Fleet(Catalogue(models), providers, found.silent, session, _list_prices(found.providers, at))
+        simulated = tuple(sandbox_models())
+    catalogue = Catalogue((*found.models, *simulated))
+    if not len(catalogue) and not found.asked:
+        raise ConfigurationError("no model is configured. Set OPENAI_API_KEY or another, or SANDBOX=on")
+    prices = _list_prices(found.providers, at)
+    return Fleet(catalogue, providers, found, simulated, tuple(sessions.values()), prices)
 
 
 def _list_prices(specs: Iterable[ProviderSpec], at: datetime) -> Callable[[str, str], Price | None]:

@@ -13,11 +13,11 @@ from aiohttp import (
     ClientTimeout,
     ServerDisconnectedError,
 )
-from yarl import URL
 
-from conduit.core.errors import ConfigurationError, UpstreamError, UpstreamRejected
+from conduit.core.errors import UpstreamError, UpstreamRejected
 from conduit.core.protocols import Answer, Call, Frame
 from conduit.gateway.patience import patiently
+from conduit.providers.address import base_of, headers_of
 from conduit.providers.bounded import read_at_most
 from conduit.providers.failures import closed_unheard, own_words, refusal, told
 from conduit.providers.json_text import decode, encode
@@ -53,9 +53,9 @@ class OpenAIProvider:
         usage_in_streams: bool = True,
         session: SharedSession | None = None,
     ) -> None:
-        self._base = _base(base_url, query)
+        self._base = base_of(base_url, query)
         self._urls = {path: self._base.joinpath(path).with_query(self._base.query) for path in (CHAT, EMBEDDINGS)}
-        self._headers = _headers(self._base, api_key, headers)
+        self._headers = headers_of(self._base, api_key, headers)
         self._usage_in_streams = usage_in_streams
         self._session = session or SharedSession()
         self._owns_session = session is None
@@ -157,30 +157,6 @@ class OpenAIProvider:
 
 
 # ------------------------------------------------------------------ what is sent
-
-
-def _base(base_url: str, query: Pairs) -> URL:
-    """Raises ConfigurationError, which does not repeat the address: it may hold a password."""
-    try:
-        url = URL(base_url.rstrip("/"))
-    except ValueError:
-        raise ConfigurationError("base_url of a provider is not a URL; use https://host/v1") from None
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise ConfigurationError("base_url of a provider is not a full URL; use https://host/v1")
-    return url.extend_query(list(query))
-
-
-def _headers(base: URL, api_key: str | None, more: Pairs) -> dict[str, str]:
-    """Raises ConfigurationError for what cannot stand in a header."""
-    headers = {"content-type": "application/json", **_lowered(more)}
-    key = (api_key or "").strip()
-    # aiohttp sends an address's user and password itself, and refuses a second Authorization.
-    if key and base.user is None:
-        headers.setdefault("authorization", f"Bearer {key}")
-    for name, value in headers.items():
-        if not (name.isascii() and name.isprintable() and value.isprintable()):
-            raise ConfigurationError("api_key or headers of a provider hold a character that no header may hold")
-    return headers
 
 
 def _lowered(pairs: Pairs) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The connections to all providers, in one pool."""
+"""The connections to providers that are reached in the same way, in one pool."""
 
 from contextvars import ContextVar
 from typing import Any
@@ -7,6 +7,8 @@ from weakref import WeakSet
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+
+from conduit.providers.network import SYSTEMS, Network
 
 MAX_CONNECTIONS = 1024
 KEEP_ALIVE_S = 4.0
@@ -21,8 +23,16 @@ have closed it since."""
 class SharedSession:
     """Opened at the first call, in the loop that is then running; whoever made it closes it."""
 
-    def __init__(self, *, max_connections: int = MAX_CONNECTIONS, keep_alive_s: float = KEEP_ALIVE_S) -> None:
+    def __init__(
+        self,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        keep_alive_s: float = KEEP_ALIVE_S,
+        network: Network = SYSTEMS,
+    ) -> None:
+        """Raises ConfigurationError for certificates that cannot be read."""
         self._max_connections, self._keep_alive_s = max_connections, keep_alive_s
+        self._proxy, self._tls = network.proxy, network.tls()
         self._pooled: ClientSession | None = None
         self._fresh: ClientSession | None = None
 
@@ -44,7 +54,8 @@ class SharedSession:
                 await session.close()
 
     def _build(self, **connections: Any) -> ClientSession:
-        connector = NotingConnector(limit=self._max_connections, ttl_dns_cache=DNS_CACHE_S, **connections)
+        tls = self._tls or True
+        connector = NotingConnector(limit=self._max_connections, ttl_dns_cache=DNS_CACHE_S, ssl=tls, **connections)
         # Answers are asked for uncompressed, since compression holds streams back; a server that compresses
         # all the same is understood. Cookies would tie one caller's request to another's.
         return ClientSession(
@@ -53,6 +64,7 @@ class SharedSession:
             auto_decompress=True,
             timeout=ClientTimeout(total=None),
             headers={"User-Agent": "conduit", "Accept-Encoding": "identity"},
+            proxy=self._proxy,  # the environment's is in it already: aiohttp would read that, and ~/.netrc, every time
         )
 
 

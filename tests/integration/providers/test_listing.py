@@ -6,8 +6,10 @@ import pytest
 
 from conduit.core.errors import UpstreamError, UpstreamTimeout
 from conduit.providers import listing
-from conduit.providers.discovery import Declared, ProviderSpec, discover
-from conduit.providers.listing import Listed, list_models
+from conduit.providers.discovery import Declared, discover
+from conduit.providers.listed import Listed
+from conduit.providers.listing import list_models
+from conduit.providers.spec import ProviderSpec
 from tests.integration.providers.conftest import RawServer
 from tests.support.upstream import FakeUpstream
 
@@ -16,6 +18,10 @@ AT = datetime(2026, 11, 1, tzinfo=UTC)
 
 def http(body: bytes, status: bytes = b"200 OK") -> bytes:
     return b"HTTP/1.1 " + status + b"\r\ncontent-length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+
+
+async def spec(raw_server: RawServer, *args: bytes, **how: bool) -> ProviderSpec:
+    return ProviderSpec("raw", await raw_server(*args, **how))
 
 
 async def test_a_server_in_the_environment_is_asked(upstream: FakeUpstream) -> None:
@@ -46,16 +52,16 @@ async def test_a_server_that_is_down_does_not_hide_the_others(raw_server: RawSer
 
 async def test_vllm_tells_its_context_window(raw_server: RawServer) -> None:
     body = b'{"data":[{"id":"m","max_model_len":4096},{"id":"n","max_model_len":null},{"id":7},8,{"id":""}]}'
-    assert await list_models(await raw_server(http(body)), None) == (Listed("m", 4096), Listed("n", None))
+    assert await list_models(await spec(raw_server, http(body))) == (Listed("m", 4096), Listed("n"))
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"data":"x"}'])
 async def test_nonsense_is_garbage(raw_server: RawServer, body: bytes) -> None:
     with pytest.raises(UpstreamError, match="garbage"):
-        await list_models(await raw_server(http(body)), None)
+        await list_models(await spec(raw_server, http(body)))
 
 
 async def test_silence_ends(raw_server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "TIMEOUT_S", 0.1)
     with pytest.raises(UpstreamTimeout):
-        await list_models(await raw_server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", keep_open=True), None)
+        await list_models(await spec(raw_server, b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", keep_open=True))

@@ -66,7 +66,7 @@ def books(ledger: MemoryLedger, r: Router) -> Books:
         ledger=ledger,
         router=r,
         follower=follower,
-        baseline="cheap",
+        baseline=lambda _: "cheap",
         every_s=60.0,
         clock=StillClock(5.0),
         listener=silent,
@@ -108,5 +108,5 @@ async def test_totals_of_a_small_ledger_are_of_now() -> None:
 
 
 def test_too_few_are_no_conclusion() -> None:
-    found = account([], router=router(), baseline="cheap")
+    found = account([], router=router(), baseline=lambda _: "cheap")
     assert (found.best, found.against_baseline, found.against_best, found.requests) == (None, None, None, 0)

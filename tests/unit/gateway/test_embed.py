@@ -36,7 +36,7 @@ class Bench:
         caps = Terms(caps=Caps(usd_per_day=cap_usd), budget=Budget())
         self.cashier = make_cashier(self.holds, caps, clock=clock, ids=CountingIds(), listener=self.events.append)
         self.embeddings = Embeddings(
-            catalogue=Catalogue([Model("named", "p", price=Price(1e3, 1e6))]),
+            catalogue=lambda: Catalogue([Model("named", "p", price=Price(1e3, 1e6))]),
             providers={"p": self.provider},
             list_price=lambda _, model: SELL.get(model),
             ledger=self.ledger,

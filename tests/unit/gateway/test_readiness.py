@@ -31,7 +31,7 @@ class Old(MemoryLedger):
 def readiness(ledger: MemoryLedger | None = None, limiter: Limiter | None = None, models: int = 1) -> Readiness:
     clock = StillClock(1.0)
     alone = Limiter(shared=None, local=MemoryWindow(clock), clock=clock, listener=lambda event: None)
-    return Readiness(ledger or MemoryLedger(), limiter or alone, range(models), within_s=0.01)
+    return Readiness(ledger or MemoryLedger(), limiter or alone, lambda: range(models), within_s=0.01)
 
 
 async def test_with_all_it_needs_it_is_ready() -> None:

@@ -24,7 +24,7 @@ def number(samples: Samples, metric: Metric, labels: tuple[str, ...] = ()) -> li
 def test_savings_and_regret_are_those_of_the_decisions_that_were_made() -> None:
     """The baseline's forecast against what was paid; the best utility against the drawn; of routed answers only."""
     samples, router = Samples(), Router(MODELS, seed=1, clock=StillClock())
-    listener = CountingListener(samples, StillClock(), Known(baseline="dear"))
+    listener = CountingListener(samples, StillClock(), Known(baseline=lambda: "dear"))
     decisions = [router.choose(f"Say {n}.") for n in range(20)]
     for decision in (*decisions, router.assign(Query("Say it."), "cheap")):
         attempts = (Attempt(decision.model, 0.1),)

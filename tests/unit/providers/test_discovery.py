@@ -7,9 +7,10 @@ import pytest
 
 from conduit.core.catalogue import Catalogue, Model, Price
 from conduit.core.errors import ConfigurationError
-from conduit.providers.discovery import Declared, Discovery, ProviderSpec, discover, revealed
+from conduit.providers.discovery import Declared, Discovery, discover, revealed
 from conduit.providers.known import KNOWN_SERVERS
 from conduit.providers.openai import OpenAIProvider
+from conduit.providers.spec import ProviderSpec
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 KEY = "sk-very-secret"
@@ -26,7 +27,7 @@ async def found(environ: dict[str, str], *declared: ProviderSpec | Model) -> Dis
 
 
 async def test_nothing_reveals_nothing() -> None:
-    assert await found({"OPENAI_API_KEY": " ", "PATH": "/bin"}) == Discovery((), (), {})
+    assert await found({"OPENAI_API_KEY": " ", "PATH": "/bin"}) == Discovery((), (), {}, (), {})
 
 
 @pytest.mark.parametrize("server", SOLD, ids=lambda server: server.name)
