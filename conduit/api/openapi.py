@@ -40,7 +40,7 @@ CODES: Mapping[int, tuple[str, ...]] = {
     431: ("headers_too_large",),
     500: ("internal_error",),
     502: ("upstream_error",),
-    503: ("ledger_unavailable", "keys_unavailable", "limits_unavailable", "overloaded"),
+    503: ("ledger_unavailable", "keys_unavailable", "limits_unavailable", "models_unavailable", "overloaded"),
     504: ("upstream_timeout",),
 }
 """Status -> what `error.code` may be."""
