@@ -39,7 +39,8 @@ def test_what_is_away_is_named_and_what_is_back_is_used(
     database = urlsplit(postgres_url).path[1:]
     with GatewayProcess(tmp_path, env=env) as gateway:
         checks = ready(gateway).json["checks"]
-        assert checks == dict.fromkeys(("database", "migrations", "spool", "redis", "models", "draining"), "ok")
+        names = ("database", "migrations", "spool", "redis", "models", "beliefs", "draining")
+        assert checks == dict.fromkeys(names, "ok")
 
         postgres.execute(f"ALTER DATABASE {database} WITH ALLOW_CONNECTIONS false")
         postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
