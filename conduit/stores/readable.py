@@ -21,6 +21,8 @@ from conduit.stores.rows import JSON, MOST_JSON, MOST_LABEL, MOST_PROMPT, MOST_W
 from conduit.stores.tables import TEXT
 
 INFINITY = float("inf")
+EMPTY = b""
+"""What SQLite cuts out of an empty blob is null; the context of embeddings is one."""
 MOST_BLOB = 1 << 16
 """Bytes: a context of 16,000 numbers."""
 WRONG = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
@@ -65,7 +67,7 @@ def _decision(row: Sequence[Any]) -> Decision:
     found = rows.decision(
         (
             *(_text(id_), _number("time_s", time_s), _text(model), propensity, _text(candidates), _text(removed)),
-            *(_text(why), _text(policy), bool(routed), blob, _text(features), _text(domain)),
+            *(_text(why), _text(policy), bool(routed), EMPTY if blob is None else blob, _text(features), _text(domain)),
             *(int(tokens), _number("shadow_price", shadow_price)),
             *map(_text_or_none, (key_id, user_id, session_id)),
             *(prompt_hash if isinstance(prompt_hash, bytes) else None, _text_or_none(prompt)),

@@ -245,7 +245,7 @@ def test_a_client_that_leaves_before_the_answer_is_on_record(
 
 def leave_after_sending(gateway: GatewayProcess, body: dict[str, Any], *, until_asked: Callable[[], None]) -> None:
     raw = json.dumps(body).encode()
-    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(raw)}\r\n\r\n"
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(raw)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", gateway.port)) as client:
         client.sendall(head.encode() + raw)
         until_asked()

@@ -215,7 +215,7 @@ def test_an_answer_that_drips_is_bounded_in_all(gateway: GatewayProcess) -> None
     """40: whatever comes, however slowly, UPSTREAM_TIMEOUT_S ends it."""
     body = problem(ask(gateway, "drips"), 504, "upstream_timeout")
     assert tried(body) == [("drips", "timed out")]
-    assert TOTAL_S <= body["attempts"][0]["latency_s"] < TOTAL_S + 4.0
+    assert TOTAL_S - 0.1 < body["attempts"][0]["latency_s"] < TOTAL_S + 4.0
 
 
 # ------------------------------------------------------------------ none answers

@@ -67,6 +67,8 @@ def gateway(stub: StubProvider, tmp_path_factory: pytest.TempPathFactory) -> Ite
     config = declared(stub.base_url, {**dict.fromkeys(BEHAVIOURS, 1.0), "good": 2.0})
     env = {"POLICY": "uniform", "SEED": "3", "LOG_FORMAT": "json"}
     with GatewayProcess(tmp_path_factory.mktemp("gateway"), config=config, env=env) as running:
+        for name in BEHAVIOURS:  # one that was never asked would be a newcomer, with a share of its own
+            ask(running, name)
         yield running
 
 
