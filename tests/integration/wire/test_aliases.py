@@ -82,7 +82,7 @@ def test_27_aliases_are_listed(gateway: GatewayProcess) -> None:
         pytest.param('one = "two"', "aliases.one: a model has this name", id="27 a model's own name"),
         pytest.param('auto = "two"', "aliases.auto", id="27 the name auto"),
         pytest.param('"two words" = "two"', "aliases.two words", id="27 a blank"),
-        pytest.param('"" = "two"', "aliases", id="27 no name"),
+        pytest.param('"" = "two"', "aliases.", id="27 no name"),
         pytest.param("x = 5", "aliases.x", id="27 no text"),
         pytest.param('x = ["one"]', "aliases.x", id="27 several targets"),
     ],
