@@ -37,7 +37,10 @@ class CannotFit(Exception):
 def instance(schema: object) -> object:
     """Raises CannotFit: no value fits, or none was found with reasonable effort. Not looked at: `not`, `if`, `contains`
     and patterns."""
-    return _Making(schema).value(schema, 0)
+    try:
+        return _Making(schema).value(schema, 0)
+    except (TypeError, ValueError, ArithmeticError):  # what stands there is no schema
+        raise CannotFit from None
 
 
 class _Making:
@@ -131,7 +134,7 @@ class _Making:
     def _array(self, schema: Schema, depth: int) -> list[Any]:
         """Of one item, where nothing else is asked for."""
         least, most = _count(schema, "minItems"), _count(schema, "maxItems", inf)
-        first, rest = schema.get("prefixItems", ()), schema.get("items")
+        first, rest = schema.get("prefixItems") or (), schema.get("items")
         wanted = min(max(least, len(first), 0 if rest is None else 1), most)
         made: list[Any] = []
         while len(made) < wanted:

@@ -33,7 +33,8 @@ def test_numbers_lie_between_their_bounds(low: float, width: float, above: bool,
     high = low + width
     lower, upper = "exclusiveMinimum" if above else "minimum", "exclusiveMaximum" if below else "maximum"
     made: Any = instance({"type": "number", lower: low, upper: high})
-    assert (low < made if above else low <= made) and (made < high if below else made <= high)
+    assert low < made if above else low <= made
+    assert made < high if below else made <= high
 
 
 @pytest.mark.parametrize(
