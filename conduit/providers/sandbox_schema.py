@@ -39,7 +39,7 @@ def instance(schema: object) -> object:
     and patterns."""
     try:
         return _Making(schema).value(schema, 0)
-    except (TypeError, ValueError, ArithmeticError):  # what stands there is no schema
+    except (LookupError, TypeError, ValueError, ArithmeticError):  # what stands there is no schema
         raise CannotFit from None
 
 
