@@ -69,6 +69,7 @@ def test_27_aliases_are_listed(gateway: GatewayProcess) -> None:
     assert listed["models"] == ["auto", "one", "two", "gpt-5-mini", "gpt-4o"]
     found = {each["id"]: each.get("alias_of") for each in listed["data"]}
     assert found == {"auto": None, "one": None, "two": None, "gpt-5-mini": "auto", "gpt-4o": "two"}
+    assert [gateway.get(f"/v1/models/{each['id']}").json for each in listed["data"]] == listed["data"]
 
 
 @pytest.mark.parametrize(
