@@ -161,7 +161,9 @@ async def _assemble(
     if tracer is not None:
         seen = {name: TracedProvider(name, provider, tracer) for name, provider in fleet.providers.items()}
         fleet = replace(fleet, providers=seen)
-    return put_together(settings, fleet, stores, clock=clock, listener=listener, tracer=tracer)
+    conduit = put_together(settings, fleet, stores, clock=clock, listener=listener, tracer=tracer)
+    conduit.aliases = settings.aliases
+    return conduit
 
 
 def put_together(
@@ -223,6 +225,5 @@ def put_together(
         cache=cache,
         features_cache=features,
         hashing=Hashing(prompts, secrets, random=token_bytes),
-        aliases=settings.aliases,
         preferences_by_key={name: key.wanted for name, key in settings.keys.items() if key.wanted is not None},
     )
