@@ -2,6 +2,7 @@
 
 import re
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 from uuid import NAMESPACE_OID, uuid5
 
@@ -11,6 +12,7 @@ from starlette.requests import Request
 
 from conduit.api.schema import ChatExtension
 from conduit.api.structure import check_structure
+from conduit.core.aliases import Aliases
 from conduit.core.catalogue import AUTO
 from conduit.core.errors import InvalidRequest
 from conduit.core.query import Preferences, Query, estimate_tokens
@@ -25,6 +27,7 @@ MOST_DEPTH = 200
 """Arrays and objects within each other, the body's own included: whatever reads or writes them later can."""
 SESSION = "x-conduit-session"
 MOST_OF_A_NAME = 200
+NO_ALIASES: Aliases = MappingProxyType({})
 SENT_ON = ("traceparent", "tracestate")
 OURS = re.compile(r"req_[0-9a-f]{32}")
 A_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -91,10 +94,12 @@ def chat_ask(
     key_name: str = "",
     size: int = 0,
     cache: Literal["use", "renew", "off"] = "use",
+    aliases: Aliases = NO_ALIASES,
+    request_id: str | None = None,
 ) -> Ask:
     """A chat request: what we need of it is checked, the rest is the provider's business."""
     extension = parsed(ChatExtension, data.pop("conduit", None) or {}, under="conduit")
-    model = _field(data, "model", str)
+    model = model_of(data, aliases)
     messages = _messages(data)
     asked = read(data, messages)
     query = Query(
@@ -107,6 +112,7 @@ def chat_ask(
         key_name=key_name,
         user_id=user_of(data),
         session_id=extension.session_id or session_id,
+        request_id=request_id,
     )
     return Ask(query, data, None if model == AUTO else model, headers, size, cache=cache if extension.cache else "off")
 
@@ -131,10 +137,16 @@ def wants_stream(data: dict[str, Any]) -> bool:
     return _field(data, "stream", bool) if data.get("stream") is not None else False
 
 
-def model_of(data: dict[str, Any]) -> str:
-    """Raises InvalidRequest."""
+def model_of(data: dict[str, Any], aliases: Aliases) -> str:
+    """What the name stands for. Raises InvalidRequest."""
     model: str = _field(data, "model", str)
-    return model
+    return aliases.get(model, model)
+
+
+def request_id_of(request: Request) -> str | None:
+    """The caller's own x-request-id, by which feedback may name the answer; None where the id is one that we made."""
+    request_id: str = request.scope["conduit.request_id"]
+    return request_id if request.headers.get("x-request-id") == request_id else None
 
 
 def sent_on(request: Request) -> dict[str, str]:

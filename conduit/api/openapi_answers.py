@@ -68,6 +68,7 @@ DECISION = {
     "shadow_price": NUMBER,
     "user_id": some(STRING),
     "session_id": some(STRING),
+    "request_id": some(STRING),
 }
 KEY = {
     "object": {"const": "key"},
@@ -125,7 +126,9 @@ ANSWERS: Mapping[str, Schema] = {
             "message": STRING,
         }
     ),
-    "Model": thing({"id": STRING, "object": {"const": "model"}, "created": COUNT, "owned_by": STRING}),
+    "Model": thing(
+        {"id": STRING, "object": {"const": "model"}, "created": COUNT, "owned_by": STRING}, {"alias_of": STRING}
+    ),
     "Models": page("Model", models=array(STRING), default_model=STRING),
     "Savings": thing(SAVINGS, SAVINGS_MORE),
     "Stats": thing(

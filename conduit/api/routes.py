@@ -13,6 +13,7 @@ from conduit.api.body import (
     json_object,
     model_of,
     parsed,
+    request_id_of,
     sent_on,
     session_of,
     user_of,
@@ -49,6 +50,7 @@ from conduit.core.keys import COMPLETE, FEEDBACK, READ
 from conduit.core.query import Query, estimate_tokens
 from conduit.gateway.exchange import Ask
 from conduit.gateway.meter import text_of
+from conduit.gateway.named import found
 from conduit.gateway.readiness import is_ready
 from conduit.observability.prometheus import CONTENT_TYPE
 from conduit.observability.setup import Telemetry
@@ -77,6 +79,8 @@ async def chat(request: Request) -> Response:
         key_name=caller_name(request),
         size=len(await request.body()),
         cache=cache_of(request),
+        aliases=conduit.aliases,
+        request_id=request_id_of(request),
     )
     await set_aside(request.scope, ask)
     if stream:
@@ -105,7 +109,7 @@ async def embeddings(request: Request) -> Response:
         key_name=caller_name(request),
         user_id=user_of(data),
     )
-    ask = Ask(query, data, model_of(data), sent_on(request), size, answers=False)
+    ask = Ask(query, data, model_of(data, _conduit(request).aliases), sent_on(request), size, answers=False)
     await set_aside(request.scope, ask)
     done = await while_present(request, _conduit(request).embeddings.embed(ask))
     headers = outcome_headers(done.decision, done.outcome, kept=done.kept)
@@ -147,6 +151,7 @@ def _query(wanted: RouteIn, request: Request, needs: frozenset[str] = frozenset(
         key_name=caller_name(request),
         user_id=wanted.user_id,
         session_id=wanted.session_id or session_id,
+        request_id=request_id_of(request),
     )
 
 
@@ -156,7 +161,9 @@ def _query(wanted: RouteIn, request: Request, needs: frozenset[str] = frozenset(
 async def feedback(request: Request) -> Response:
     said = parsed(FeedbackIn, await json_object(request))
     conduit = _conduit(request)
-    settled = await conduit.settler.settle(said.response_id, said.signals(), key_id=owner(request))
+    settled = await conduit.settler.settle(
+        said.response_id, said.signals(), key_id=owner(request), caller_id=caller_id(request)
+    )
     conduit.follower.wake()
     return json_response(feedback_view(settled), headers=feedback_headers(settled))
 
@@ -166,7 +173,7 @@ async def feedback(request: Request) -> Response:
 
 async def models(request: Request) -> Response:
     conduit = _conduit(request)
-    return json_response(models_view(conduit.router.catalogue, conduit.started_s))
+    return json_response(models_view(conduit.router.catalogue, conduit.started_s, conduit.aliases))
 
 
 async def model(request: Request) -> Response:
@@ -174,7 +181,7 @@ async def model(request: Request) -> Response:
     conduit, name = _conduit(request), request.path_params["id"]
     if not name:
         raise HTTPException(404)
-    found = model_view(conduit.router.catalogue, name, conduit.started_s)
+    found = model_view(conduit.router.catalogue, name, conduit.started_s, conduit.aliases)
     if found is None:
         raise NotFound("model", name, param="model")
     return json_response(found)
@@ -220,7 +227,7 @@ async def decisions(request: Request) -> Response:
 
 async def decision(request: Request) -> Response:
     name, own = request.path_params["id"], owner(request)
-    record = await _conduit(request).ledger.find(name, key_id=own)
+    record = await found(_conduit(request).ledger, name, key_id=own, caller_id=caller_id(request))
     if record is None:
         raise NotFound("decision", name, param="id")
     return json_response(record_view(record, hashes=own is None))

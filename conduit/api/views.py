@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from conduit.bandits.policy import Change
+from conduit.core.aliases import Aliases
 from conduit.core.catalogue import AUTO, Catalogue
 from conduit.core.decision import Decision, Feedback, Outcome
 from conduit.core.judgement import said_weight
@@ -18,18 +19,20 @@ MOST_OTHERS, OTHER = 50, "other"
 CAPPED = "recorded, but it teaches less than it could: all weight that one key gives one model in an hour is spent"
 
 
-def models_view(catalogue: Catalogue, created_s: float) -> dict[str, Any]:
-    names = [AUTO, *(m.name for m in catalogue)]
-    data = [model_view(catalogue, name, created_s) for name in names]
+def models_view(catalogue: Catalogue, created_s: float, aliases: Aliases) -> dict[str, Any]:
+    names = [AUTO, *(m.name for m in catalogue), *(alias for alias in aliases if alias not in catalogue)]
+    data = [model_view(catalogue, name, created_s, aliases) for name in names]
     return {"object": "list", "data": data, "models": names, "default_model": AUTO}
 
 
-def model_view(catalogue: Catalogue, name: str, created_s: float) -> dict[str, Any] | None:
-    """None when it is nobody's name."""
-    if name != AUTO and name not in catalogue:
+def model_view(catalogue: Catalogue, name: str, created_s: float, aliases: Aliases) -> dict[str, Any] | None:
+    """None when it is nobody's name. An alias goes before a model, as it does where one is asked."""
+    if name not in aliases and name != AUTO and name not in catalogue:
         return None
-    owner = "conduit" if name == AUTO else catalogue[name].provider
-    return {"id": name, "object": "model", "created": int(created_s), "owned_by": owner}
+    target = aliases.get(name, name)
+    owner = catalogue[target].provider if target in catalogue else "conduit"
+    view = {"id": name, "object": "model", "created": int(created_s), "owned_by": owner}
+    return {**view, "alias_of": target} if name in aliases else view
 
 
 def decision_headers(decision: Decision, *, model: str) -> dict[str, str]:
@@ -89,6 +92,7 @@ def decision_view(decision: Decision) -> dict[str, Any]:
         "shadow_price": decision.shadow_price,
         "user_id": decision.user_id,
         "session_id": decision.session_id,
+        "request_id": decision.request_id,
     }
 
 

@@ -27,6 +27,7 @@ from conduit.assemble.parts import (
     upstream_timeouts,
 )
 from conduit.assemble.stores import Stores, in_database, in_memory
+from conduit.core.aliases import check_aliases
 from conduit.core.config import Settings, make_settings
 from conduit.core.events import Degraded
 from conduit.core.features_cache import CachedFeatures
@@ -154,12 +155,15 @@ async def _assemble(
         keep_alive_s=settings.upstream_keep_alive_s,
         now_s=clock.now_s,
     )
+    check_aliases(settings.aliases, fleet.catalogue, may_come=fleet.found.may_come)
     for name, why in fleet.found.silent.items():
         listener(Degraded("provider", f"{name} did not list its models: {why}"))
     if tracer is not None:
         seen = {name: TracedProvider(name, provider, tracer) for name, provider in fleet.providers.items()}
         fleet = replace(fleet, providers=seen)
-    return put_together(settings, fleet, stores, clock=clock, listener=listener, tracer=tracer)
+    conduit = put_together(settings, fleet, stores, clock=clock, listener=listener, tracer=tracer)
+    conduit.aliases = settings.aliases
+    return conduit
 
 
 def put_together(

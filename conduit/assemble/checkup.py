@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from conduit.assemble.parts import check_baseline, door_terms, make_router
 from conduit.assemble.remarks import Remark, on_keys, remarks
+from conduit.core.aliases import check_aliases
 from conduit.core.catalogue import Catalogue
 from conduit.core.config import Settings, covered
 from conduit.core.errors import ConfigurationError, LedgerError, UpstreamError, WindowUnavailable
@@ -127,6 +128,7 @@ def _refused(name: str, error: UpstreamError, said: str, *, again: bool = False)
 
 def _models(settings: Settings, found: Discovery, catalogue: Catalogue, clock: Clock) -> Finding:
     try:
+        check_aliases(settings.aliases, catalogue, may_come=found.may_come)
         make_router(settings, catalogue, clock=clock, ids=TimeOrderedIds(clock))
         check_baseline(settings.baseline_model, catalogue, found)
     except ConfigurationError as error:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from conduit.core.aliases import Aliases
 from conduit.core.features_cache import CachedFeatures
 from conduit.core.protocols import Clock
 from conduit.core.query import Preferences
@@ -67,6 +68,8 @@ class Conduit:
     """None: every prompt is looked at anew."""
     preferences_by_key: Mapping[str, Preferences] = field(default_factory=dict)
     """Of requests that name none, by the name of their key."""
+    aliases: Aliases = field(default_factory=dict)
+    """Names that callers may write in the place of a model's, or of `auto`."""
     vitals: Vitals | None = None
     """None: nobody looks at them."""
     _background: tuple[asyncio.Task[None], ...] = ()

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from conduit.core.aliases import AliasTable
 from conduit.core.config_tables import STRICT, Dollars, Hosts, KeyTable, ModelTable, ProviderTable, known_preset
 from conduit.core.errors import ConfigurationError
 from conduit.core.headers import parsed_headers
@@ -273,11 +274,10 @@ class Settings(BaseModel):
     metrics_folder: str = Field(
         "", description="Where workers count together for /metrics; empty is a folder of their own in shared memory."
     )
-    providers: dict[str, ProviderTable] = Field(
-        {}, description="Servers that speak OpenAI's API (only in conduit.toml)."
-    )
+    providers: dict[str, ProviderTable] = Field({}, description="Servers with OpenAI's API (only in conduit.toml).")
     models: list[ModelTable] = Field([], description="The catalogue (only in conduit.toml).")
     keys: dict[str, KeyTable] = Field({}, description="What each key may spend, by name (only in conduit.toml).")
+    aliases: AliasTable = Field({}, description="Other names for `auto` or a model (only in conduit.toml).")
 
     @field_validator("preferences")
     @classmethod
@@ -363,7 +363,7 @@ def covered(prefixes: str) -> tuple[str, ...]:
 
 
 API = "/v1/"
-TABLES = frozenset({"providers", "models", "keys"})
+TABLES = frozenset({"providers", "models", "keys", "aliases"})
 
 
 VARIABLES = frozenset(name.upper() for name in Settings.model_fields if name not in TABLES)

@@ -23,6 +23,8 @@ def _are_hosts(hosts: str) -> str:
 Hosts = Annotated[str, AfterValidator(_are_hosts)]
 """Names, separated by commas."""
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ModelName = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+"""It goes into headers: printable ASCII without blanks."""
 
 
 class ProviderTable(BaseModel):
@@ -54,8 +56,7 @@ class ModelTable(BaseModel):
 
     model_config = STRICT
 
-    name: str = Field(pattern=r"^[!-~]{1,200}$")
-    """It goes into headers: printable ASCII without blanks."""
+    name: ModelName
     provider: str
     upstream: str = ""
     input_usd_per_mtok: Dollars | None = None

@@ -60,6 +60,8 @@ class Decision:
     """Of the prompt, under the deployment's own key: equal for equal prompts."""
     prompt: str | None = field(default=None, repr=False)
     """Its text, where it is kept; read only by who looks for this very decision."""
+    request_id: str | None = None
+    """The caller's own x-request-id; not unique."""
 
     @property
     def chosen(self) -> Candidate:

@@ -116,6 +116,8 @@ class Query:
     """The conversation that this request goes on with; None for a single prompt."""
     incumbent: Incumbent | None = None
     """None: nobody has answered in this session yet, or nothing is made of it."""
+    request_id: str | None = None
+    """The caller's own x-request-id, by which feedback may name the answer."""
 
     @property
     def estimated_input_tokens(self) -> int:

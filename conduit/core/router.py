@@ -206,6 +206,7 @@ class Router:
             session_id=query.session_id,
             prompt_hash=remembered.hash,
             prompt=remembered.text,
+            request_id=query.request_id,
         )
 
     @property

@@ -146,6 +146,10 @@ class Ledger(Protocol):
         """By decision id, or by the provider's id of the answer; with `key_id` among the decisions of that key only."""
         ...
 
+    async def requested(self, request_id: str, *, key_id: str | None) -> Record | None:
+        """The newest decision under a key (None: of callers without one) whose caller called the request so."""
+        ...
+
     async def recent(self, *, limit: int, before: str | None = None, key_id: str | None = None) -> Sequence[Record]:
         """The newest first, without texts of prompts; `before` is a decision id, from which to go on; `key_id` as
         above."""

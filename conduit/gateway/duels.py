@@ -7,6 +7,7 @@ from conduit.core.errors import InvalidRequest, NotFound
 from conduit.core.judgement import DUELS, duels_of
 from conduit.core.storage import Ledger, Record
 from conduit.gateway.lessons import credited
+from conduit.gateway.named import found
 
 OVER, UNDER = "over:", "under:"
 """Before a decision's id: the one that this answer was preferred to, or that was preferred to this one."""
@@ -65,7 +66,7 @@ def _expected(record: Record) -> float:
 
 
 async def _rival(ledger: Ledger, name: str, decision: Decision) -> Record:
-    loser = await ledger.find(name, key_id=decision.key_id)
+    loser = await found(ledger, name, key_id=decision.key_id, caller_id=decision.key_id)
     if loser is None or loser.decision.key_id != decision.key_id:
         raise NotFound("response", name, param="preferred_over")
     if loser.decision.id == decision.id:

@@ -1,6 +1,7 @@
 """One feedback event: find the decision, append what was said and what it teaches, acknowledge after commit."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from itertools import chain
 
 from conduit.core.decision import Feedback
@@ -12,10 +13,14 @@ from conduit.core.storage import Ledger, Record
 from conduit.gateway.allowance import Allowance
 from conduit.gateway.duels import compared, signals_of
 from conduit.gateway.lessons import credited, lessons_of_feedback
+from conduit.gateway.named import found
 from conduit.gateway.steps import Step
 
 TRIES = 20
 """Somebody else may be judging the same answer at the same time; each try reads what they wrote."""
+
+
+Find = Callable[[], Awaitable[Record | None]]
 
 
 class Settler:
@@ -30,27 +35,34 @@ class Settler:
         self._allowance = Allowance(ledger=ledger, listener=listener, weight_per_hour=weight_per_hour)
 
     async def settle(
-        self, name: str, signals: Mapping[str, object], *, source: Source = "caller", key_id: str | None = None
+        self,
+        name: str,
+        signals: Mapping[str, object],
+        *,
+        source: Source = "caller",
+        key_id: str | None = None,
+        caller_id: str | None = None,
     ) -> Feedback:
-        """`name` is a decision's id or the provider's id of the answer; with `key_id` it must be that key's.
+        """`name` is as in named.py, whose `key_id` and `caller_id` these are.
 
         Raises InvalidRequest when `signals` hold nothing that tells quality, NotFound, LedgerUnavailable.
         """
         check(source, signals)
+        find = partial(found, self._ledger, name, key_id=key_id, caller_id=caller_id)
         with self._step:
-            return await self._settled(name, signals, source, key_id)
+            return await self._settled(find, name, signals, source)
 
-    async def _settled(self, name: str, said: Mapping[str, object], source: Source, key_id: str | None) -> Feedback:
+    async def _settled(self, find: Find, name: str, said: Mapping[str, object], source: Source) -> Feedback:
         for _ in range(TRIES):
             try:
-                return await self._once(name, said, source, key_id)
+                return await self._once(find, name, said, source)
             except LedgerConflict:
                 continue
         raise LedgerConflict(f"{TRIES} others judged this answer at the same time; send it again")
 
-    async def _once(self, name: str, said: Mapping[str, object], source: Source, key_id: str | None) -> Feedback:
-        record = await self._ledger.find(name, key_id=key_id)
-        if (record is None or record.outcome is None) and await self._ledger.behind():
+    async def _once(self, find: Find, name: str, said: Mapping[str, object], source: Source) -> Feedback:
+        record = await find()
+        if _may_be_on_its_way(record, name) and await self._ledger.behind():
             raise LedgerUnavailable("this answer may still be on its way into the ledger")
         if record is None:
             raise NotFound("response", name, param="response_id")
@@ -93,3 +105,8 @@ class Settler:
         )
         await self._ledger.append(*caps, *feedback, *lessons, power_safe=True)
         return feedback
+
+
+def _may_be_on_its_way(record: Record | None, name: str) -> bool:
+    """Also where there is an earlier request of the same id."""
+    return record is None or record.outcome is None or record.decision.request_id == name

@@ -5,18 +5,21 @@ import itertools
 import json
 import time
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from struct import pack
 
 from conduit.core.errors import UpstreamError, UpstreamTimeout
 from conduit.core.protocols import Answer, Call, Frame
 from conduit.providers.json_text import encode
-from conduit.providers.sandbox_answers import example, json_object, pieces, prose
+from conduit.providers.sandbox_answers import cut, heard, json_object, prose
 from conduit.providers.sandbox_judge import simulated_verdict
-from conduit.providers.sandbox_request import SandboxRequest, Tool, rejected, texts_to_embed
+from conduit.providers.sandbox_request import SandboxRequest, rejected, texts_to_embed
+from conduit.providers.sandbox_schema import CannotFit, instance
+from conduit.providers.sandbox_tools import Tool, tool_call
 from conduit.providers.sandbox_vectors import unit_vector
-from conduit.providers.sandbox_wire import Choice, Reply, ToolCall, chunks, completion
+from conduit.providers.sandbox_wire import CHARACTERS_PER_TOKEN, Choice, Reply, chunks, completion
 from conduit.providers.sandbox_world import CHARACTERS, Appraisal, Character, appraise, sandbox_models
 
 __all__ = ["SandboxProvider", "sandbox_models"]
@@ -90,14 +93,16 @@ class SandboxProvider:
         )
 
     def _choice(self, character: Character, appraisal: Appraisal, request: SandboxRequest, index: int) -> Choice:
-        if request.tool is not None:
-            return _tool_choice(request.tool, request.max_tokens, f"{self._seed} {request.prompt} {index}")
-        text = prose(character, appraisal, self._seed, request.prompt, index)
+        called = request.tools.called(request.prompt, answered=request.results is not None)
+        if called:
+            return _calls(called, request.max_tokens, f"{self._seed} {request.prompt} {index}")
+        text = prose(character, appraisal, self._seed, request.prompt, index, *_given(request.seed))
+        if request.results is not None:
+            text = heard(request.results) + text
         if request.json:
             text = self._json(character, appraisal, request, text)
-        said = pieces(text)
-        kept = said[: request.max_tokens]
-        return Choice("".join(kept), None, len(kept), "stop" if len(kept) == len(said) else "length")
+        said, why = cut(text, stop=request.stop, most=request.max_tokens)
+        return Choice(said, (), why, request.top_logprobs)
 
     def _json(self, character: Character, appraisal: Appraisal, request: SandboxRequest, text: str) -> str:
         if request.schema is not None:
@@ -119,16 +124,27 @@ def _longest(reply: Reply) -> int:
     return max(choice.tokens for choice in reply.choices)
 
 
+def _given(seed: int | None) -> tuple[int, ...]:
+    """Who sends none gets what was always said."""
+    return () if seed is None else (seed,)
+
+
 def _shaped(schema: object) -> str:
-    return json.dumps(example(schema))
+    try:
+        return json.dumps(instance(schema))
+    except CannotFit:
+        raise rejected("response_format: the sandbox finds nothing that fits this schema", "response_format") from None
 
 
-def _tool_choice(tool: Tool, max_tokens: int | None, key: str) -> Choice:
-    arguments = json.dumps(example(tool.parameters))
-    kept = arguments if max_tokens is None else arguments[: 4 * max_tokens]
-    name = "call_" + blake2b(key.encode(errors="replace"), digest_size=12).hexdigest()
-    finish_reason = "tool_calls" if kept == arguments else "length"
-    return Choice("", ToolCall(name, tool.name, kept), -(-len(kept) // 4), finish_reason)
+def _calls(called: Sequence[Tool], max_tokens: int | None, key: str) -> Choice:
+    try:
+        calls = [tool_call(tool, f"{key} {place}") for place, tool in enumerate(called)]
+    except CannotFit:
+        raise rejected("tools: the sandbox finds no arguments that fit the parameters", "tools") from None
+    if max_tokens is None or sum(call.tokens for call in calls) <= max_tokens:
+        return Choice((), calls, "tool_calls")
+    kept = calls[0].arguments[: CHARACTERS_PER_TOKEN * max_tokens]
+    return Choice((), [replace(calls[0], arguments=kept)], "length")
 
 
 def _embedding(index: int, vector: list[float], *, packed: bool) -> dict[str, object]:

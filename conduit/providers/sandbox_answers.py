@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from conduit.providers.sandbox_world import Appraisal, Character, uniform
 
+MOST_OF_A_RESULT = 200
 NOTICE = "This is a simulated answer from the Conduit sandbox"
-MAX_DEPTH = 8
-"""Of an example for a JSON schema: schemas may refer to themselves."""
 
 TYPICAL_TOKENS: Mapping[str, int] = {
     "code": 220, "math": 180, "writing": 240, "analysis": 220, "chat": 60, "other": 120,
@@ -53,7 +52,20 @@ SENTENCES: Mapping[str, Sequence[str]] = {
 
 def pieces(text: str) -> list[str]:
     """The sandbox's tokens: a word with the space before it. Joined, they are the text."""
-    return re.findall(r"\s*\S+", text)
+    return re.findall(r"\s*\S+|\s+\Z", text)
+
+
+def cut(text: str, *, stop: Sequence[str], most: int | None) -> tuple[list[str], str]:
+    """The pieces before the first of the `stop` sequences, `most` of them at most, and why it ended."""
+    ends = [text.find(sequence) for sequence in stop if sequence in text]
+    said = pieces(text[: min(ends)] if ends else text)
+    return (said, "stop") if most is None or len(said) <= most else (said[:most], "length")
+
+
+def heard(results: Sequence[str]) -> str:
+    """What is said when tools have answered."""
+    told = "; ".join(" ".join(result.split())[:MOST_OF_A_RESULT] for result in results)
+    return f"The tools answered: {told or 'nothing'}. "
 
 
 def prose(character: Character, appraisal: Appraisal, *key: object) -> str:
@@ -82,37 +94,3 @@ def json_object(character: Character, appraisal: Appraisal, text: str) -> str:
             "answer": text,
         }
     )
-
-
-def example(schema: object, *, depth: int = 0) -> object:
-    """A value of the JSON schema's type: enough for a caller's parser, no more."""
-    if not isinstance(schema, dict) or depth > MAX_DEPTH:
-        return {} if depth == 0 else None
-    for given in ("const", "default"):
-        if given in schema:
-            return schema[given]
-    for choices in ("enum", "examples", "anyOf", "oneOf"):
-        if isinstance(schema.get(choices), list) and schema[choices]:
-            first = schema[choices][0]
-            return first if choices in {"enum", "examples"} else example(first, depth=depth + 1)
-    return _of_type(schema, depth)
-
-
-def _of_type(schema: Mapping[str, object], depth: int) -> object:
-    kind = schema.get("type", "object" if "properties" in schema or depth == 0 else "string")
-    match kind[0] if isinstance(kind, list) and kind else kind:
-        case "object":
-            properties = schema.get("properties")
-            named = properties.items() if isinstance(properties, dict) else ()
-            return {name: example(inner, depth=depth + 1) for name, inner in named}
-        case "array":
-            return [example(schema["items"], depth=depth + 1)] if "items" in schema else []
-        case "integer" | "number":
-            minimum = schema.get("minimum", 1)
-            return minimum if isinstance(minimum, int | float) else 1
-        case "boolean":
-            return True
-        case "null":
-            return None
-        case _:
-            return "simulated"

@@ -2,23 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from conduit.core.errors import UpstreamRejected
 from conduit.providers.json_text import encode
+from conduit.providers.sandbox_tools import Tools
 
 MAX_CHOICES = 128
+MAX_STOPS = 4
+MAX_TOP_LOGPROBS = 20
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_IMAGE = 85
 
 Body = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A function that must be called."""
-
-    name: str
-    parameters: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +24,13 @@ class SandboxRequest:
     prompt_tokens: int
     n: int
     max_tokens: int | None
-    tool: Tool | None
+    stop: Sequence[str]
+    seed: int | None
+    top_logprobs: int | None
+    """How many alternatives are told with each token; None: no probabilities at all."""
+    tools: Tools
+    results: Sequence[str] | None
+    """What tools have just answered; None: the last word was not theirs."""
     json: bool
     schema: object
     """Of the JSON that is wanted; None for any object."""
@@ -44,7 +46,11 @@ class SandboxRequest:
             prompt_tokens=sum(_tokens(message.get("content")) for message in messages),
             n=_positive(body, "n", at_most=MAX_CHOICES) or 1,
             max_tokens=_positive(body, "max_completion_tokens") or _positive(body, "max_tokens"),
-            tool=_tool(body),
+            stop=_stop(body.get("stop")),
+            seed=_seed(body.get("seed")),
+            top_logprobs=_top_logprobs(body),
+            tools=Tools.read(body),
+            results=_results(messages),
             json=wanted.get("type") in ("json_object", "json_schema"),
             schema=_mapping(wanted.get("json_schema")).get("schema"),
             usage_asked=_mapping(body.get("stream_options")).get("include_usage") is True,
@@ -107,16 +113,35 @@ def _positive(body: Body, name: str, *, at_most: int | None = None) -> int | Non
     return value
 
 
-def _tool(body: Body) -> Tool | None:
-    """The function that the answer has to call: the one named in tool_choice, or the first."""
-    offered = body.get("tools")
-    functions = [_mapping(_mapping(tool).get("function")) for tool in offered] if isinstance(offered, list) else []
-    choice = body.get("tool_choice")
-    named = _mapping(_mapping(choice).get("function")).get("name")
-    for function in functions:
-        if choice == "required" or (named is not None and function.get("name") == named):
-            return Tool(str(function.get("name")), function.get("parameters"))
-    return None
+def _stop(said: object) -> Sequence[str]:
+    given = [said] if isinstance(said, str) else said or []
+    if isinstance(given, list) and len(given) <= MAX_STOPS and all(isinstance(one, str) and one for one in given):
+        return given
+    raise rejected(f"stop must be a string, or a list of at most {MAX_STOPS} strings", "stop")
+
+
+def _seed(said: object) -> int | None:
+    if said is not None and (not isinstance(said, int) or isinstance(said, bool)):
+        raise rejected("seed must be a whole number", "seed")
+    return said
+
+
+def _top_logprobs(body: Body) -> int | None:
+    wanted, top = body.get("logprobs"), body.get("top_logprobs")
+    if wanted not in (None, True, False):
+        raise rejected("logprobs must be true or false", "logprobs")
+    if top is None:
+        return 0 if wanted else None
+    if not isinstance(top, int) or isinstance(top, bool) or not 0 <= top <= MAX_TOP_LOGPROBS:
+        raise rejected(f"top_logprobs must be a whole number from 0 to {MAX_TOP_LOGPROBS}", "top_logprobs")
+    if not wanted:
+        raise rejected("top_logprobs is told with logprobs only: set logprobs to true", "top_logprobs")
+    return top
+
+
+def _results(messages: Sequence[Body]) -> Sequence[str] | None:
+    last = list(takewhile(lambda message: message.get("role") == "tool", reversed(messages)))
+    return [_text(message.get("content")) for message in reversed(last)] if last else None
 
 
 def _mapping(value: object) -> Body:

@@ -1,13 +1,14 @@
 """OpenAI's response shapes, filled with what the sandbox says."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from conduit.core.protocols import Frame
 from conduit.providers.json_text import encode
-from conduit.providers.sandbox_answers import pieces
+from conduit.providers.sandbox_world import uniform
 
 PIECES_PER_DELTA = 8
+CHARACTERS_PER_TOKEN = 4
 
 Json = dict[str, object]
 
@@ -18,15 +19,29 @@ class ToolCall:
     name: str
     arguments: str
 
+    @property
+    def tokens(self) -> int:
+        return -(-len(self.arguments) // CHARACTERS_PER_TOKEN)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of the n answers: a text, or a tool call."""
+    """One of the n answers: a text in pieces, or calls of tools."""
 
-    text: str
-    tool: ToolCall | None
-    tokens: int
+    said: Sequence[str]
+    calls: Sequence[ToolCall]
     finish_reason: str
+    top_logprobs: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        return len(self.said) + sum(call.tokens for call in self.calls)
+
+    def logprobs(self, said: Sequence[str]) -> Json | None:
+        """Of these pieces, where they were asked for."""
+        if self.top_logprobs is None or self.calls:
+            return None
+        return {"content": [probable(piece, self.top_logprobs) for piece in said], "refusal": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +70,12 @@ class Reply:
 
 def completion(reply: Reply) -> Json:
     choices = [
-        {"index": index, "message": _message(choice), "logprobs": None, "finish_reason": choice.finish_reason}
+        {
+            "index": index,
+            "message": _message(choice),
+            "logprobs": choice.logprobs(choice.said),
+            "finish_reason": choice.finish_reason,
+        }
         for index, choice in enumerate(reply.choices)
     ]
     return {
@@ -72,44 +92,63 @@ def chunks(reply: Reply, *, usage_asked: bool) -> Iterator[tuple[int, Frame]]:
     if usage_asked:
         head["usage"] = None
     for index, choice in enumerate(reply.choices):
-        for tokens, delta in _deltas(choice):
-            yield tokens, _frame({**head, "choices": [_part(index, delta, None)]})
-        last = _part(index, {}, choice.finish_reason)
+        for tokens, delta, logprobs in _deltas(choice):
+            yield tokens, _frame({**head, "choices": [_part(index, delta, None, logprobs)]})
+        last = _part(index, {}, choice.finish_reason, None)
         yield 0, _frame({**head, "choices": [last], "conduit_sandbox": dict(reply.sandbox)})
     usage = _frame({**head, "choices": [], "usage": reply.usage})
     yield 0, usage if usage_asked else Frame(b"", usage.data)
 
 
 def _head(reply: Reply, kind: str) -> Json:
-    return {"id": reply.id, "object": kind, "created": reply.created, "model": reply.model}
+    return {
+        "id": reply.id,
+        "object": kind,
+        "created": reply.created,
+        "model": reply.model,
+        "system_fingerprint": "fp_sandbox",
+    }
 
 
 def _message(choice: Choice) -> Json:
-    if choice.tool is None:
-        return {"role": "assistant", "content": choice.text, "refusal": None}
-    return {"role": "assistant", "content": None, "refusal": None, "tool_calls": [_call(choice.tool)]}
+    if not choice.calls:
+        return {"role": "assistant", "content": "".join(choice.said), "refusal": None}
+    return {"role": "assistant", "content": None, "refusal": None, "tool_calls": [_call(call) for call in choice.calls]}
 
 
 def _call(tool: ToolCall) -> Json:
     return {"id": tool.id, "type": "function", "function": {"name": tool.name, "arguments": tool.arguments}}
 
 
-def _deltas(choice: Choice) -> Iterator[tuple[int, Json]]:
-    if choice.tool is None:
-        yield 0, {"role": "assistant", "content": "", "refusal": None}
-        said = pieces(choice.text)
-        for start in range(0, len(said), PIECES_PER_DELTA):
-            part = said[start : start + PIECES_PER_DELTA]
-            yield len(part), {"content": "".join(part)}
-        return
-    named = {"index": 0, **_call(ToolCall(choice.tool.id, choice.tool.name, ""))}
-    yield 0, {"role": "assistant", "content": None, "tool_calls": [named]}
-    arguments = {"index": 0, "function": {"arguments": choice.tool.arguments}}
-    yield choice.tokens, {"tool_calls": [arguments]}
+def _deltas(choice: Choice) -> Iterator[tuple[int, Json, Json | None]]:
+    """How many tokens each says, and how probable they were."""
+    yield 0, {"role": "assistant", "content": None if choice.calls else "", "refusal": None}, None
+    for start in range(0, len(choice.said), PIECES_PER_DELTA):
+        part = choice.said[start : start + PIECES_PER_DELTA]
+        yield len(part), {"content": "".join(part)}, choice.logprobs(part)
+    for index, call in enumerate(choice.calls):
+        named = {"index": index, **_call(ToolCall(call.id, call.name, ""))}
+        yield 0, {"tool_calls": [named]}, None
+        size = PIECES_PER_DELTA * CHARACTERS_PER_TOKEN
+        for start in range(0, len(call.arguments), size):
+            part_of_it = call.arguments[start : start + size]
+            tokens = -(-len(part_of_it) // CHARACTERS_PER_TOKEN)
+            yield tokens, {"tool_calls": [{"index": index, "function": {"arguments": part_of_it}}]}, None
 
 
-def _part(index: int, delta: Json, finish_reason: str | None) -> Json:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+def probable(piece: str, top: int) -> Json:
+    """A token with its log probability, and the `top` alternatives, itself the first: always the same for a piece."""
+    first = -0.05 - 0.5 * uniform("logprob", piece)
+    others = [(f"{piece}{'~' * place}", first - 1.5 * place) for place in range(top)]
+    return {**_token(piece, first), "top_logprobs": [_token(*other) for other in others]}
+
+
+def _token(piece: str, logprob: float) -> Json:
+    return {"token": piece, "logprob": logprob, "bytes": list(piece.encode(errors="replace"))}
+
+
+def _part(index: int, delta: Json, finish_reason: str | None, logprobs: Json | None) -> Json:
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
 def _frame(data: Json) -> Frame:

@@ -25,6 +25,7 @@ class MemoryLedger:
         self._given: dict[tuple[str | None, str | None], set[str]] = {}
         self._sessions: dict[tuple[str | None, str | None], list[str]] = {}
         self._answers: dict[str, list[str]] = {}
+        self._requests: dict[tuple[str | None, str], str] = {}
         self._observations: list[Observation] = []
         self._closed = False
 
@@ -61,6 +62,10 @@ class MemoryLedger:
     async def find(self, name: str, *, key_id: str | None = None) -> Record | None:
         known = [i for i in (name, *self._answers.get(name, ())) if self._owned(i, key_id)]
         return self._record(name if name in known else max(known)) if known else None
+
+    async def requested(self, request_id: str, *, key_id: str | None) -> Record | None:
+        known = self._requests.get((key_id, request_id))
+        return None if known is None else self._record(known)
 
     async def recent(self, *, limit: int, before: str | None = None, key_id: str | None = None) -> Sequence[Record]:
         end = len(self._ids) if before is None else bisect_left(self._ids, before)
@@ -138,6 +143,9 @@ class MemoryLedger:
                 self._decisions[entry.id] = entry
                 insort(self._ids, entry.id)
                 insort(self._sessions.setdefault((entry.key_id, entry.session_id), []), entry.id)
+                if entry.request_id is not None:
+                    place = entry.key_id, entry.request_id
+                    self._requests[place] = max(entry.id, self._requests.get(place, ""))
             case Outcome():
                 self._outcomes[entry.decision_id] = entry
                 if entry.response_id is not None:

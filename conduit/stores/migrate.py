@@ -8,7 +8,7 @@ from conduit.core.errors import ConfigurationError
 from conduit.stores.database import Database
 from conduit.stores.tables import SCHEMA, decisions
 
-HEAD = "0012"
+HEAD = "0013"
 """The newest revision in migrations/versions, known without importing Alembic: start-up time is a feature."""
 MIGRATING = 0x636F6E64756975
 """The name of a lock."""

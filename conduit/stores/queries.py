@@ -126,6 +126,11 @@ def find(connection: Connection, name: str, key_id: str | None) -> Record | None
     )
 
 
+def requested(connection: Connection, request_id: str, key_id: str | None) -> Record | None:
+    asked = _records.where(decisions.c.request_id == rows.text(request_id), _under(key_id))
+    return _one(connection, asked.order_by(decisions.c.id.desc()).limit(1))
+
+
 def recent(connection: Connection, limit: int, before: str | None, key_id: str | None) -> Sequence[Record]:
     statement = _of_key(_light, key_id).order_by(decisions.c.id.desc()).limit(limit)
     if before is not None:
@@ -135,6 +140,10 @@ def recent(connection: Connection, limit: int, before: str | None, key_id: str |
 
 def _of_key(statement: Select[Any], key_id: str | None) -> Select[Any]:
     return statement if key_id is None else statement.where(decisions.c.key_id == rows.text(key_id))
+
+
+def _under(key_id: str | None) -> ColumnElement[bool]:
+    return decisions.c.key_id.is_(None) if key_id is None else decisions.c.key_id == rows.text(key_id)
 
 
 def observed(connection: Connection, after: int, limit: int) -> Sequence[tuple[int, Observation | Unreadable]]:
@@ -165,10 +174,7 @@ def taught(connection: Connection, key_id: str | None, model: str, since_s: floa
 
 
 def latest(connection: Connection, session_id: str, key_id: str | None, before: str | None) -> Record | None:
-    statement = _light.where(
-        decisions.c.session_id == rows.text(session_id),
-        decisions.c.key_id.is_(None) if key_id is None else decisions.c.key_id == rows.text(key_id),
-    )
+    statement = _light.where(decisions.c.session_id == rows.text(session_id), _under(key_id))
     if before is not None:
         statement = statement.where(decisions.c.id < rows.text(before))
     return _one(connection, statement.order_by(decisions.c.id.desc()).limit(1))

@@ -63,14 +63,18 @@ def decision(row: Sequence[Any]) -> Decision:
 
 def _decision(row: Sequence[Any]) -> Decision:
     id_, time_s, model, propensity, candidates, removed, why, policy, routed, blob, features, domain, *rest = row
-    tokens, shadow_price, key_id, user_id, session_id, prompt_hash, prompt = rest
+    tokens, shadow_price, key_id, user_id, session_id, prompt_hash, prompt, request_id = rest
     found = rows.decision(
         (
             *(_text(id_), _number("time_s", time_s), _text(model), propensity, _text(candidates), _text(removed)),
             *(_text(why), _text(policy), bool(routed), EMPTY if blob is None else blob, _text(features), _text(domain)),
             *(int(tokens), _number("shadow_price", shadow_price)),
             *map(_text_or_none, (key_id, user_id, session_id)),
-            *(prompt_hash if isinstance(prompt_hash, bytes) else None, _text_or_none(prompt)),
+            *(
+                prompt_hash if isinstance(prompt_hash, bytes) else None,
+                _text_or_none(prompt),
+                _text_or_none(request_id),
+            ),
         )
     )
     check_number("propensity", found.propensity, 0.0, 1.0)

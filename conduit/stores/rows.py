@@ -74,6 +74,7 @@ def _decision(decision: Decision) -> Row:
         "session_id": _text_or_none(decision.session_id),
         "prompt_hash": decision.prompt_hash,
         "prompt": _text_or_none(decision.prompt, MOST_PROMPT),
+        "request_id": _text_or_none(decision.request_id),
     }
 
 

@@ -79,6 +79,9 @@ class SqlLedger:
     async def find(self, name: str, *, key_id: str | None = None) -> Record | None:
         return await self._read(partial(queries.find, name=name, key_id=key_id))
 
+    async def requested(self, request_id: str, *, key_id: str | None) -> Record | None:
+        return await self._read(partial(queries.requested, request_id=request_id, key_id=key_id))
+
     async def recent(self, *, limit: int, before: str | None = None, key_id: str | None = None) -> Sequence[Record]:
         return await self._read(partial(queries.recent, limit=limit, before=before, key_id=key_id))
 

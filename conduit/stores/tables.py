@@ -53,8 +53,17 @@ decisions = Table(
     Column("session_id", TEXT),
     Column("prompt_hash", LargeBinary),
     Column("prompt", TEXT),
+    Column("request_id", TEXT),
     Index("decisions_session", "session_id", "id"),
     Index("decisions_key", "key_id", "id"),
+    Index(
+        "decisions_request",
+        "request_id",
+        "key_id",
+        "id",
+        sqlite_where=text("request_id IS NOT NULL"),
+        postgresql_where=text("request_id IS NOT NULL"),
+    ),
 )
 
 outcomes = Table(

@@ -37,6 +37,24 @@ async def test_a_provider_cannot_take_over_the_name_of_a_decision(ledger: Ledger
     assert record.decision.id == name(1)
 
 
+async def test_a_decision_is_found_by_its_callers_id_of_the_request(ledger: Ledger) -> None:
+    """Under the same key only, and of several the newest, in whatever order they were written."""
+    await ledger.append(decision(3, request_id="mine"), outcome(3), feedback(3))
+    await ledger.append(decision(1, request_id="mine"), decision(2, request_id="other"))
+    await ledger.append(decision(4, request_id="mine", key_id="key_2"), decision(5, request_id="mine", key_id=None))
+    for key_id, number in (("key_1", 3), ("key_2", 4), (None, 5)):
+        record = await ledger.requested("mine", key_id=key_id)
+        assert record is not None
+        assert record.decision.id == name(number)
+        assert record.decision.request_id == "mine"
+    record = await ledger.requested("mine", key_id="key_1")
+    assert record is not None
+    assert (record.outcome is not None, record.feedback is not None) == (True, True)
+    for sought, key_id in (("other", "key_2"), ("other", None), ("mine", "key_3"), ("nobody's", "key_1"), ("", None)):
+        assert await ledger.requested(sought, key_id=key_id) is None
+    assert await ledger.find("mine") is None, "by names that are the gateway's or the provider's only"
+
+
 async def test_an_outcome_without_its_decision_is_not_a_record(ledger: Ledger) -> None:
     await ledger.append(outcome(), observation(), feedback())
     assert await ledger.find("chatcmpl-1") is None

@@ -8,11 +8,13 @@ import pytest
 from conduit.core.decision import Outcome, Status
 from conduit.core.errors import InvalidRequest, LedgerUnavailable, NotFound, UpstreamError
 from conduit.core.events import Degraded, Event, FeedbackGiven
+from conduit.core.query import Query
 from conduit.core.storage import Ledger
 from conduit.gateway.follow import Follower
 from conduit.gateway.settle import Settler
 from conduit.stores.memory import MemoryLedger
 from conduit.testing import CountingIds, StillClock, completion
+from tests.unit.gateway.settling import Court
 from tests.unit.gateway.test_complete import ASK, Bench
 
 
@@ -177,3 +179,21 @@ async def test_a_ledger_that_is_away_is_announced_and_awaited() -> None:
     await until(lambda: len(events) >= 2)
     following.cancel()
     assert {getattr(e, "what", "") for e in events} == {"follower"}
+
+
+async def test_an_earlier_request_of_the_same_id_is_not_taken_for_one_that_is_on_its_way() -> None:
+    class Behind(MemoryLedger):
+        away = True
+
+        async def behind(self) -> bool:
+            return self.away
+
+    ledger = Behind()
+    court = Court(ledger=ledger)
+    decision = court.router.assign(Query("hello", request_id="mine"), "first")
+    await ledger.append(decision, Outcome(decision.id, 1.0, "first", Status.ANSWERED, ()))
+    with pytest.raises(LedgerUnavailable):
+        await court.settler.settle("mine", {"thumbs": "up"})
+    assert (await court.settler.settle(decision.id, {"thumbs": "up"})).decision_id == decision.id
+    ledger.away = False
+    assert (await court.settler.settle("mine", {"thumbs": "up"})).decision_id == decision.id

@@ -34,6 +34,7 @@ def decision(number: int = 1, **changes: Any) -> Decision:
         "user_id": "ü-1",
         "session_id": "talk-1",
         "prompt_hash": bytes(range(16)),
+        "request_id": "ü-request",
     }
     return Decision(**(values | changes))
 

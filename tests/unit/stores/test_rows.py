@@ -46,6 +46,7 @@ decisions = st.builds(
     session_id=st.none() | words,
     prompt_hash=st.none() | st.binary(max_size=32),
     prompt=st.none() | words,
+    request_id=st.none() | words,
 )
 outcomes = st.builds(
     Outcome,
