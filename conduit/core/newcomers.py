@@ -51,7 +51,7 @@ class Newcomers:
             return probability
         cap = np.array([self._share(name, seen.get(name, 0.0)) for name in names])
         known = cap >= 1.0
-        if known.all() or not known.any():
+        if (probability <= cap).all() or not known.any():
             return probability
         held = np.minimum(probability, cap)
         rest = np.where(known, probability, 0.0)

@@ -1,7 +1,7 @@
 """Any server that speaks OpenAI's API."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 
@@ -94,7 +94,8 @@ class OpenAIProvider:
             await self._session.close()
 
     async def _whole(self, path: str, call: Call, is_sound: Callable[[Body], bool]) -> Answer:
-        body = await self._read(path, call)
+        with own_words("broke off"):
+            body = await patiently(self._read(path, call), call.timeouts.total_s)
         if len(body) > MAX_ANSWER_BYTES:
             raise UpstreamError("answer too long")
         data = decode(body)
@@ -107,13 +108,8 @@ class OpenAIProvider:
     async def _read(self, path: str, call: Call) -> bytes:
         """The whole body, in time: one clock around it all also ends a server that drips, and one that accepts the
         connection and never reads the request."""
-
-        async def read() -> bytes:
-            async with self._exchange(path, call, call.body) as response:
-                return await read_at_most(response, MAX_ANSWER_BYTES + 1)
-
-        with own_words("broke off"):
-            return await patiently(read(), call.timeouts.total_s)
+        async with self._exchange(path, call, call.body) as response:
+            return await read_at_most(response, MAX_ANSWER_BYTES + 1)
 
     @asynccontextmanager
     async def _exchange(
@@ -145,8 +141,8 @@ class OpenAIProvider:
                 raise
         return await self._post(self._session.fresh(), path, call, body)
 
-    async def _post(self, session: ClientSession, path: str, call: Call, body: bytes) -> ClientResponse:
-        return await session.post(
+    def _post(self, session: ClientSession, path: str, call: Call, body: bytes) -> Awaitable[ClientResponse]:
+        return session.post(
             self._urls[path],
             # A large body in one piece would hold the event loop.
             data=BytesIO(body) if len(body) > LARGE_BODY_BYTES else body,

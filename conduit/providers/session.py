@@ -2,10 +2,8 @@
 
 from contextvars import ContextVar
 from typing import Any
-from weakref import WeakSet
 
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 from conduit.providers.network import SYSTEMS, Network
@@ -15,6 +13,7 @@ KEEP_ALIVE_S = 4.0
 """Below the 5 s after which uvicorn and Node's servers close a connection that is not used."""
 DNS_CACHE_S = 60
 
+SERVED = "conduit_served"
 REUSED: ContextVar[bool] = ContextVar("REUSED", default=False)
 """Whether the request that this task sent last went over a connection that had served another before: its server may
 have closed it since."""
@@ -71,14 +70,9 @@ class SharedSession:
 class NotingConnector(TCPConnector):
     """Notes REUSED. The client's tracing would tell it too, for a tenth of a request's cost."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._served: WeakSet[ResponseHandler] = WeakSet()
-
     async def connect(self, *request: Any, **more: Any) -> Connection:
         connection = await super().connect(*request, **more)
-        protocol = connection.protocol
-        if protocol is not None:
-            REUSED.set(protocol in self._served)
-            self._served.add(protocol)
+        kept = vars(connection.protocol)  # lives as long as the connection to the server
+        REUSED.set(SERVED in kept)
+        kept[SERVED] = True
         return connection
