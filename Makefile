@@ -5,6 +5,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
+# Tests wait for gateways as long as they compute: half as many again as there are cores keep these busy.
+WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
+
 .PHONY: run test coverage lint scan demo format lock clean
 
 run: .venv/.installed
@@ -14,7 +17,7 @@ demo: .venv/.installed
 	@$(BIN)/conduit demo
 
 test: .venv/.installed-dev
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 coverage: .venv/.installed-dev
 	@$(BIN)/python -m coverage run -m pytest

@@ -30,7 +30,7 @@ def newest(gateway: GatewayProcess) -> dict[str, Any]:
     """The last decision, once its outcome is there."""
 
     def found() -> dict[str, Any]:
-        record: dict[str, Any] = gateway.get("/v1/decisions?limit=1").json["data"][0]
-        return record if record["outcome"] else {}
+        records: list[dict[str, Any]] = gateway.get("/v1/decisions?limit=1").json["data"]
+        return records[0] if records and records[0]["outcome"] else {}
 
     return until(found)

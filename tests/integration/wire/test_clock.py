@@ -14,7 +14,6 @@ LEAST = 0.8
 """Of the good model's chance in the mean over 20 prompts, after 80 ratings; .9 with a clock that was right (seed 7)."""
 TIMES = {
     "35 ten years ahead": lambda now_s: now_s + 10 * YEAR_S,
-    "35 a year ahead": lambda now_s: now_s + YEAR_S,
     "35 milliseconds for seconds": lambda now_s: now_s * 1000.0,
     "35 as late as can be": lambda _: 1e308,
     "35 as early as can be, which never did harm": lambda _: -1e308,
