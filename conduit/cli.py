@@ -2,10 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from conduit.core.errors import ConduitError
+
+if TYPE_CHECKING:
+    from conduit.assemble.conduit import Conduit
 from conduit.core.system import private_by_default
 
 app = typer.Typer(
@@ -108,15 +112,10 @@ def evaluate(
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Judge a policy on the ledger's own traffic, without serving it."""
-    import asyncio
-
-    from conduit.api.sources import read_environ, read_settings
-    from conduit.assemble import assemble
     from conduit.bench.run_evaluate import run_evaluate
     from conduit.core.query import Preferences
 
-    environ = read_environ()
-    conduit = asyncio.run(assemble(read_settings(environ), environ))
+    conduit = _assembled()
     run_evaluate(conduit, policy=policy, preferences=Preferences.named(preferences), last=last, as_json=as_json)
 
 
@@ -127,15 +126,24 @@ def savings(
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Show what was saved against always asking one model, with intervals."""
+    from conduit.bench.run_savings import run_savings
+
+    conduit = _assembled()
+    run_savings(conduit, baseline=baseline, last=last, as_json=as_json)
+
+
+def _assembled() -> "Conduit":
+    """A gateway that serves nobody. What it has to tell goes to standard error: the other is for results."""
     import asyncio
 
     from conduit.api.sources import read_environ, read_settings
     from conduit.assemble import assemble
-    from conduit.bench.run_savings import run_savings
+    from conduit.observability.logs import setup_logs
 
     environ = read_environ()
-    conduit = asyncio.run(assemble(read_settings(environ), environ))
-    run_savings(conduit, baseline=baseline, last=last, as_json=as_json)
+    settings = read_settings(environ)
+    setup_logs(level=settings.log_level, form=settings.log_format)
+    return asyncio.run(assemble(settings, environ))
 
 
 @app.command()

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 T = TypeVar("T")
+FIRST_LOOK_S = 0.03
+"""After which it is looked for: an answer that is there by then is given all the same."""
 PROMISED = "conduit.promised"
 """In the scope of a request whose whole answer is kept for whoever sends it again."""
 
@@ -21,25 +23,37 @@ async def while_present(request: Request, work: Awaitable[T]) -> T:
         return await work
     task = asyncio.current_task()
     assert task is not None, "awaited in a task"
-    others = task.cancelling()
-    watch = asyncio.create_task(_watched(request, task))
+    others, watch = task.cancelling(), _Watch(request, task)
+    timer = task.get_loop().call_later(FIRST_LOOK_S, watch.begin)
     try:
         return await work
     except asyncio.CancelledError:
-        if _left(watch) and task.cancelling() - 1 <= others:
+        if watch.left and task.cancelling() - 1 <= others:
             raise ClientDisconnect from None
         raise
     finally:
-        watch.cancel()
-        if _left(watch):  # also where the work made something else of its cancellation
+        timer.cancel()
+        watch.end()
+        if watch.left:  # also where the work made something else of its cancellation
             task.uncancel()
 
 
-async def _watched(request: Request, task: "asyncio.Task[object]") -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    task.cancel()
+class _Watch:
+    """Waits for the caller to leave, in a task of its own: most that is answered at once does without."""
 
+    def __init__(self, request: Request, task: "asyncio.Task[Any]") -> None:
+        self._request, self._task, self.left = request, task, False
+        self._waiting: asyncio.Task[None] | None = None
 
-def _left(watch: "asyncio.Task[None]") -> bool:
-    return watch.done() and not watch.cancelled() and watch.exception() is None
+    def begin(self) -> None:
+        self._waiting = self._task.get_loop().create_task(self._wait())
+
+    def end(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def _wait(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        self.left = True
+        self._task.cancel()

@@ -81,7 +81,14 @@ class Breaker:
     _answers: set[tuple[str, str]] = field(default_factory=set)
     """Models, and the kinds of requests that they have answered."""
 
+    @property
+    def any(self) -> bool:
+        """Whether anything has failed lately."""
+        return bool(self._health)
+
     def asked(self, model: str, scope: Scope | None = None) -> None:
+        if not self._health:
+            return
         for key in ((model, None), (model, scope)):
             if (health := self._health.get(key)) is not None:
                 health.asked(self.clock.elapsed_s(), self.terms)

@@ -271,7 +271,7 @@ class Gateway:
 
     def _unavailable(self, ask: Ask) -> Mapping[str, str]:
         """Model -> why this request is not sent there now."""
-        sick = self._breaker.unavailable(ask.scope)
+        sick = self._breaker.unavailable(ask.scope) if self._breaker.any else NOBODY
         return {**self._rejections.unavailable(ask), **sick} if self._rejections.any else sick
 
     async def _held(self, exchange: Exchange, ask: Ask, model: Model) -> Mapping[str, object]:

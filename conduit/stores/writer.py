@@ -1,6 +1,6 @@
 """Group commit: many appends become one transaction, and each still learns its own fate."""
 
-from asyncio import AbstractEventLoop, Event, Future, Task, create_task, gather, get_running_loop, wait
+from asyncio import AbstractEventLoop, Event, Future, Task, create_task, gather, get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -209,8 +209,14 @@ class Writer:
             return await self._attempt(batch)
         # It is not cancelled: a driver that is interrupted may wait for the same server once more.
         attempt = create_task(self._attempt(batch), name="ledger write")
-        done, _ = await wait({attempt}, timeout=self._patience_s)
-        if done:
+        loop, ended = get_running_loop(), Event()
+        attempt.add_done_callback(lambda _: ended.set())
+        timer = loop.call_later(self._patience_s, ended.set)  # cheaper than asyncio.wait, twice for each request
+        try:
+            await ended.wait()
+        finally:
+            timer.cancel()
+        if attempt.done():
             return attempt.result()
         self._late.add(attempt)
         attempt.add_done_callback(self._late.discard)

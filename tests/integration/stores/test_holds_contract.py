@@ -173,9 +173,15 @@ async def test_what_was_taken_for_somebody_who_left_is_given_back(replicas: list
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     async with asyncio.timeout(20):
-        while await used(replicas[0]) != [0.0] or replicas[0]._tasks:
+        while await used(replicas[0]) != [0.0] or replicas[0]._tasks or not written(replicas[0]):
             await asyncio.gather(asyncio.sleep(0.001))
     assert await holds_of(replicas[1], 1.0) is None
+
+
+def written(replica: SqlHolds) -> bool:
+    """Whether all that was asked of it is."""
+    task = replica._writing._task
+    return task is not None and task.done()
 
 
 async def holds_of(replica: SqlHolds, usd: float) -> Account | None:
