@@ -81,9 +81,9 @@ class TextFeatures:
 
     def domain(self, x: Vector) -> str:
         """One of code, math, writing, analysis, chat, other: the first whose markers the text of `x` shows."""
-        shown = dict(zip(MARKERS, (x[-1 - len(MARKERS) : -1] > 0.0).tolist(), strict=True))
-        for domain, markers in DOMAINS.items():
-            if sum(shown[name] for name in markers) >= DOMAIN_NEEDS.get(domain, 1):
+        shown = {name for name, value in zip(MARKERS, x[-1 - len(MARKERS) : -1].tolist(), strict=True) if value > 0.0}
+        for domain, markers in DOMAINS.items() if shown else ():
+            if len(shown.intersection(markers)) >= DOMAIN_NEEDS.get(domain, 1):
                 return domain
         return "other"
 

@@ -82,7 +82,7 @@ class LogNormal:
 
     def _natural(self, log: Vector) -> Vector:
         away = log + self._regression.spread.s2 / 2.0 - self._centre
-        return np.asarray(np.exp(self._centre + away.clip(-FARTHEST, FARTHEST)))
+        return np.asarray(np.exp(self._centre + np.minimum(np.maximum(away, -FARTHEST), FARTHEST)))
 
     @property
     def latest_s(self) -> float:

@@ -14,7 +14,7 @@ from aiohttp import (
     ServerDisconnectedError,
 )
 
-from conduit.core.errors import UpstreamError, UpstreamRejected
+from conduit.core.errors import UpstreamError, UpstreamRejected, UpstreamTimeout
 from conduit.core.protocols import Answer, Call, Frame
 from conduit.gateway.patience import patiently
 from conduit.providers.address import base_of, headers_of
@@ -94,8 +94,10 @@ class OpenAIProvider:
             await self._session.close()
 
     async def _whole(self, path: str, call: Call, is_sound: Callable[[Body], bool]) -> Answer:
-        with own_words("broke off"):
+        try:
             body = await patiently(self._read(path, call), call.timeouts.total_s)
+        except TimeoutError:
+            raise UpstreamTimeout("timed out") from None
         if len(body) > MAX_ANSWER_BYTES:
             raise UpstreamError("answer too long")
         data = decode(body)
