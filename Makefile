@@ -36,11 +36,12 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Locks name versions and hashes, and no index.
+# Locks name versions and hashes, and no index. One version of a package in all three: they are installed together.
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
 lock: .venv/.installed-dev
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --group build -o requirements-build.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml --group dev -o requirements-dev.txt
+	$(LOCK) --group build -o requirements-build.txt
+	$(LOCK) --constraint requirements-build.txt pyproject.toml -o requirements.txt
+	$(LOCK) --constraint requirements.txt pyproject.toml --group dev -o requirements-dev.txt
 
 clean:
 	rm -rf .venv .venv-tools .venv-scan .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
