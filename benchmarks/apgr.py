@@ -19,11 +19,11 @@ import numpy as np
 from conduit.bandits.policy import Vector
 from conduit.bench.replay import priced_models, shuffled
 from conduit.bench.tables import Row, read_table
-from conduit.core.beliefs import Beliefs
-from conduit.core.catalogue import Catalogue
-from conduit.core.decision import Observation
-from conduit.core.features import TextFeatures
-from conduit.core.query import Preferences
+from conduit.routing.beliefs import Beliefs
+from conduit.routing.catalogue import Catalogue
+from conduit.routing.decision import Observation
+from conduit.routing.features import TextFeatures
+from conduit.routing.query import Preferences
 
 RANKED = 4000
 SIZES = (500, 2000, 10_000)

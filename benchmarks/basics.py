@@ -27,7 +27,7 @@ from benchmarks.edge import BATCH, PATH, USUAL, answering, batch
 from benchmarks.overhead import ROOT, free_port
 from conduit import Model, Price, Router
 from conduit.bandits.policy import Vector
-from conduit.core.features import TextFeatures
+from conduit.routing.features import TextFeatures
 
 WORDS = ("the", "of", "a", "is", "function", "integral", "prove", "write", "poem", "table", "because", "market", "sum")
 
@@ -37,7 +37,7 @@ def prompts(count: int) -> list[str]:
     return [" ".join(chance.choice(WORDS) for _ in range(170)) for _ in range(count)]
 
 
-class Kept(TextFeatures):
+class RefreshingValue(TextFeatures):
     """Each text is read once."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=10)
     models = parser.parse_args().models
     offered = [Model(f"m{i}", "p", price=Price(0.1 * 2**i, 0.4 * 2**i)) for i in range(models)]
-    router = Router(offered, seed=1, features=Kept())
+    router = Router(offered, seed=1, features=RefreshingValue())
     texts = prompts(2000)
     chance = random.Random(2)
     for text in texts:

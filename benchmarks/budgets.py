@@ -19,10 +19,10 @@ from conduit.bench.frontier import frontier
 from conduit.bench.replay import FOR_PRICES, QUALITY_ONLY, Step, priced_models, shuffled
 from conduit.bench.tables import Row, read_table
 from conduit.core.budget import Budget, Spent
-from conduit.core.query import Query
-from conduit.core.router import Router
-from conduit.core.system import CountingIds, StillClock
-from conduit.gateway.paces import Pace, Together
+from conduit.gateway.money.budget_pacers import Pace, Together
+from conduit.routing.query import Query
+from conduit.routing.router import Router
+from conduit.routing.system import CountingIds, StillClock
 
 DAY_S = 86400.0
 MINUTES = 24 * 60

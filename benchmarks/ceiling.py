@@ -20,11 +20,11 @@ import numpy as np
 from conduit.bench.frontier import Frontier, frontier
 from conduit.bench.replay import FOR_PRICES, QUALITY_ONLY, Step, priced_models, shuffled
 from conduit.bench.tables import Row, read_table
-from conduit.core.decision import Observation
-from conduit.core.query import Query
-from conduit.core.router import Router
-from conduit.core.system import CountingIds, StillClock
-from conduit.core.threads import one_thread
+from conduit.routing.decision import Observation
+from conduit.routing.query import Query
+from conduit.routing.router import Router
+from conduit.routing.system import CountingIds, StillClock
+from conduit.routing.threads import one_thread
 
 Capture = tuple[float, float]
 """Of the whole run and of its second half."""

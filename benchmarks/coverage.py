@@ -21,10 +21,10 @@ from conduit.bandits.policy import Vector
 from conduit.bench.off_policy import LEAST_EFFECTIVE, Verdict, verdict
 from conduit.bench.replay import priced_models, replay, shuffled
 from conduit.bench.tables import Row, read_table
-from conduit.core.decision import Candidate
-from conduit.core.query import Preferences, Query
-from conduit.core.router import Router
-from conduit.core.system import CountingIds, StillClock
+from conduit.routing.decision import Candidate
+from conduit.routing.query import Preferences, Query
+from conduit.routing.router import Router
+from conduit.routing.system import CountingIds, StillClock
 
 TABLES = ("pareto_val", "zeroeval", "nim", "mmlu_pro")
 TAUGHT = 500

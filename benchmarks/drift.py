@@ -22,11 +22,11 @@ import numpy as np
 
 from conduit.bench.replay import FOR_PRICES, Step, priced_models
 from conduit.bench.tables import Recorded, Row, read_table
-from conduit.core.catalogue import Model
-from conduit.core.query import Preferences, Query
-from conduit.core.router import Router
-from conduit.core.system import CountingIds, StillClock
-from conduit.core.threads import one_thread
+from conduit.routing.catalogue import Model
+from conduit.routing.query import Preferences, Query
+from conduit.routing.router import Router
+from conduit.routing.system import CountingIds, StillClock
+from conduit.routing.threads import one_thread
 
 BEFORE, AFTER = 1000, 1200
 RECOVERED = 600

@@ -43,8 +43,8 @@ from starlette.types import ASGIApp, Message, Scope
 from conduit.api.app import create_app
 from conduit.api.ratelimit import DEGRADED, set_aside
 from conduit.core.config import make_settings
-from conduit.core.query import Query
-from conduit.gateway.exchange import Ask
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.query import Query
 from tests.support.gateway import GatewayProcess, declared
 from tests.support.scripts import chunk, streams
 from tests.support.upstream import FakeUpstream

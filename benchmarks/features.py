@@ -26,12 +26,12 @@ from conduit.bandits.policy import Vector
 from conduit.bench.frontier import Frontier, frontier
 from conduit.bench.replay import FOR_PRICES, QUALITY_ONLY, Step, priced_models, shuffled
 from conduit.bench.tables import Row, read_table
-from conduit.core.features import WORDS_ONLY, TextFeatures, clipped
-from conduit.core.query import Query
-from conduit.core.router import Router
-from conduit.core.signature import bits
-from conduit.core.system import CountingIds, StillClock
-from conduit.core.threads import one_thread
+from conduit.routing.features import WORDS_ONLY, TextFeatures, clipped
+from conduit.routing.query import Query
+from conduit.routing.router import Router
+from conduit.routing.signature import bits
+from conduit.routing.system import CountingIds, StillClock
+from conduit.routing.threads import one_thread
 
 BUDGETS = 6
 SIGNS = TextFeatures.blocks[0]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from statistics import median
 
-from conduit.core.features import TextFeatures, clipped
-from conduit.core.features_cache import KEY_BYTES, CachedFeatures
+from conduit.routing.features import TextFeatures, clipped
+from conduit.routing.features_cache import KEY_BYTES, CachedFeatures
 
 WORDS = tuple("write explain the a of for with python how many why table story energy court price list".split())  # noqa: SIM905
 LENGTHS = (200, 800, 2000, 8000)

@@ -26,12 +26,12 @@ import numpy as np
 from conduit.bandits.policy import Vector
 from conduit.bench.replay import FOR_PRICES, Step, priced_models, shuffled
 from conduit.bench.tables import Row, read_table
-from conduit.core.catalogue import Catalogue
-from conduit.core.decision import Observation
-from conduit.core.query import Preferences, Query
-from conduit.core.router import Router
-from conduit.core.system import CountingIds, StillClock
-from conduit.core.threads import one_thread
+from conduit.routing.catalogue import Catalogue
+from conduit.routing.decision import Observation
+from conduit.routing.query import Preferences, Query
+from conduit.routing.router import Router
+from conduit.routing.system import CountingIds, StillClock
+from conduit.routing.threads import one_thread
 
 PHASES = 3
 PREFERENCES = Preferences.preset("balanced")

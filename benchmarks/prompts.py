@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from statistics import median
 
-from conduit.core.prompts import KEY_BYTES, Prompts, PromptText
-from conduit.observability.redaction import Redactor
+from conduit.observability.logging.redaction import Redactor
+from conduit.routing.prompts import KEY_BYTES, Prompts, PromptText
 
 LENGTHS = (200, 2000, 8000, 100_000)
 AT_ONCE = 2000

@@ -23,14 +23,14 @@ import numpy as np
 
 from benchmarks.witness import difference
 from conduit.bench.prompts import prompts
-from conduit.core.catalogue import Catalogue, Model, Price
-from conduit.core.decision import Attempt, Observation, Outcome, Status
 from conduit.core.events import nobody
-from conduit.core.router import Router
-from conduit.core.system import TimeOrderedIds
-from conduit.gateway.follow import Follower
-from conduit.gateway.lessons import lessons_of_outcome
-from conduit.stores.sql import SqlLedger
+from conduit.gateway.learning.follow import Follower
+from conduit.gateway.learning.observations import lessons_of_outcome
+from conduit.routing.catalogue import Catalogue, Model, Price
+from conduit.routing.decision import Attempt, Observation, Outcome, Status
+from conduit.routing.router import Router
+from conduit.routing.system import TimeOrderedIds
+from conduit.stores.sql.ledger import SqlLedger
 from tests.support.postgres import PostgresServer
 
 INTERVAL_S = 0.25

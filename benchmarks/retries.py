@@ -15,8 +15,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from conduit.core.features import TextFeatures
-from conduit.gateway.retries import ALIKE, alike
+from conduit.gateway.learning.retries import ALIKE, alike
+from conduit.routing.features import TextFeatures
 
 FEATURES = TextFeatures()
 Pair = tuple[str, str]

@@ -16,11 +16,11 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from conduit.core.decision import Candidate, Decision, Outcome, Status
-from conduit.core.features import TextFeatures
-from conduit.core.system import SystemClock, TimeOrderedIds
-from conduit.gateway.lessons import lessons_of_outcome
-from conduit.stores.sql import SqlLedger
+from conduit.gateway.learning.observations import lessons_of_outcome
+from conduit.routing.decision import Candidate, Decision, Outcome, Status
+from conduit.routing.features import TextFeatures
+from conduit.routing.system import SystemClock, TimeOrderedIds
+from conduit.stores.sql.ledger import SqlLedger
 from tests.support.gateway import children
 from tests.support.postgres import PostgresServer
 

@@ -14,13 +14,12 @@ import numpy as np
 
 from conduit.bench.replay import FOR_PRICES, Step, priced_models, shuffled
 from conduit.bench.tables import Row, read_table
-from conduit.core.decision import Outcome, Status
-from conduit.core.query import Query
-from conduit.core.router import Router
-from conduit.core.savings import Savings, savings
-from conduit.core.storage import Record
-from conduit.core.system import CountingIds, StillClock
-from conduit.core.threads import one_thread
+from conduit.routing.decision import Outcome, Record, Status
+from conduit.routing.query import Query
+from conduit.routing.router import Router
+from conduit.routing.savings import Savings, savings
+from conduit.routing.system import CountingIds, StillClock
+from conduit.routing.threads import one_thread
 
 
 def dearest(rows: list[Row]) -> str:

@@ -20,11 +20,11 @@ from time import perf_counter
 from sqlalchemy import Connection, Table, text
 
 from benchmarks.volume import filled
-from conduit.core.snapshot import opened, taken
-from conduit.stores import migrate
-from conduit.stores.snapshots import SqlSnapshots
-from conduit.stores.sql import SqlLedger
-from conduit.stores.tables import decisions, observations, outcomes
+from conduit.routing.snapshot import opened, taken
+from conduit.stores.sql import migrate
+from conduit.stores.sql.ledger import SqlLedger
+from conduit.stores.sql.snapshots import SqlSnapshots
+from conduit.stores.sql.tables import decisions, observations, outcomes
 from tests.support.gateway import GatewayProcess
 from tests.support.postgres import PostgresServer
 

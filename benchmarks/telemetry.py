@@ -34,15 +34,15 @@ from benchmarks.overhead import PROMPT, free_port, server
 from conduit.api.app import create_app
 from conduit.assemble import put_together
 from conduit.assemble.stores import in_memory
-from conduit.core.catalogue import Catalogue, Model, Price
 from conduit.core.config import Settings, make_settings
-from conduit.core.system import SystemClock
-from conduit.observability.exporter import Exporter
-from conduit.observability.instruments import TracedProvider, traced_store
-from conduit.observability.logs import setup_logs
+from conduit.observability.logging.logs import setup_logs
 from conduit.observability.setup import Telemetry
+from conduit.observability.tracing.exporter import Exporter
+from conduit.observability.tracing.instruments import TracedProvider, traced_store
 from conduit.providers.fleet import Fleet
-from conduit.stores.memory import MemoryLedger
+from conduit.routing.catalogue import Catalogue, Model, Price
+from conduit.routing.system import SystemClock
+from conduit.stores.memory.ledger import MemoryLedger
 from conduit.testing import ScriptedProvider, completion
 
 MODELS = [Model(f"stub-{n}", "stub", price=Price(0.1 * 3**n, 0.1 * 3**n)) for n in range(5)]

@@ -27,13 +27,13 @@ from conduit.assemble.stores import Stores, in_database, in_memory
 from conduit.bench.prompts import prompts
 from conduit.core.config import make_settings
 from conduit.core.events import nobody
-from conduit.core.query import Query
-from conduit.core.system import SystemClock
-from conduit.gateway.exchange import Ask
+from conduit.gateway.request.exchange import Ask
 from conduit.providers.discovery import Declared
 from conduit.providers.fleet import gather_fleet
-from conduit.stores.detour import Terms
-from conduit.stores.sql import SqlLedger
+from conduit.routing.query import Query
+from conduit.routing.system import SystemClock
+from conduit.stores.files.spool_writer import Terms
+from conduit.stores.sql.ledger import SqlLedger
 from tests.support.postgres import PostgresServer
 
 AT_ONCE = 64

@@ -21,9 +21,9 @@ from sqlalchemy import Connection, text
 from conduit.assemble import assemble
 from conduit.bench.prompts import prompts
 from conduit.core.config import make_settings
-from conduit.core.query import Query
-from conduit.gateway.exchange import Ask
-from conduit.stores.sql import SqlLedger
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.query import Query
+from conduit.stores.sql.ledger import SqlLedger
 from tests.support.postgres import PostgresServer
 
 AT_ONCE = 16

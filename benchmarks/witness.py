@@ -14,9 +14,9 @@ from conduit.assemble import assemble
 from conduit.assemble.conduit import Conduit
 from conduit.bench.prompts import prompts
 from conduit.core.config import make_settings
-from conduit.core.query import Query
-from conduit.stores.sql import SqlLedger
-from conduit.stores.tables import decisions, feedback, observations, outcomes
+from conduit.routing.query import Query
+from conduit.stores.sql.ledger import SqlLedger
+from conduit.stores.sql.tables import decisions, feedback, observations, outcomes
 
 PROBES = list(islice(prompts(99), 8))
 NUMBERS = ("quality", "quality_sd", "utility", "probability", "cost_usd", "latency_s")

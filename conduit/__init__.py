@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conduit.core.catalogue import Catalogue, Model, Price
-    from conduit.core.decision import Decision, Observation
-    from conduit.core.query import Preferences, Query, Requirements
-    from conduit.core.router import Router
+    from conduit.routing.catalogue import Catalogue, Model, Price
+    from conduit.routing.decision import Decision, Observation
+    from conduit.routing.query import Preferences, Query, Requirements
+    from conduit.routing.router import Router
 
 __version__ = "0.1.0"
 __all__ = [
@@ -42,4 +42,4 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'conduit' has no attribute {name!r}")
-    return getattr(import_module(f"conduit.core.{_HOME[name]}"), name)
+    return getattr(import_module(f"conduit.routing.{_HOME[name]}"), name)

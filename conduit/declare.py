@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from conduit.core.catalogue import Model, Price
 from conduit.core.config import Settings
 from conduit.core.config_tables import ModelTable, ProviderTable
-from conduit.core.errors import ConfigurationError
 from conduit.providers.address import base_of
 from conduit.providers.discovery import Declared
 from conduit.providers.network import Network, network
 from conduit.providers.spec import ProviderSpec, checked
+from conduit.routing.catalogue import Model, Price
+from conduit.routing.errors import ConfigurationError
 
 
 def declared(settings: Settings, environ: Mapping[str, str]) -> Declared:

@@ -7,7 +7,7 @@ import orjson
 
 from conduit.core.errors import UpstreamError
 from conduit.core.protocols import Answer, Call, Frame
-from conduit.core.system import CountingIds, StillClock
+from conduit.routing.system import CountingIds, StillClock
 
 __all__ = ["CountingIds", "ScriptedProvider", "StillClock", "completion"]
 

@@ -19,14 +19,16 @@ from conduit.api.sources import read_environ, read_settings
 from conduit.assemble import assemble
 from conduit.assemble.remarks import remarks, remarks_on_keys
 from conduit.core.config import Settings
-from conduit.core.errors import ConduitError, ConfigurationError
-from conduit.core.protocols import Clock, Listener
-from conduit.core.system import SystemClock, TimeOrderedIds, private_by_default
+from conduit.core.protocols import Listener
+from conduit.core.umask import private_by_default
 from conduit.dashboard.pages import PAGES
-from conduit.observability.logs import setup_logs
-from conduit.observability.payloads import PayloadLog
-from conduit.observability.redaction import Redactor
+from conduit.observability.logging.logs import setup_logs
+from conduit.observability.logging.payloads import PayloadLog
+from conduit.observability.logging.redaction import Redactor
 from conduit.observability.setup import Export, setup_telemetry
+from conduit.routing.errors import ConduitError, ConfigurationError
+from conduit.routing.protocols import Clock
+from conduit.routing.system import SystemClock, TimeOrderedIds
 
 OPEN_DOOR = "whoever reaches the port may use it; set API_KEY, or `conduit keys create NAME`"
 
@@ -68,9 +70,9 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
             conduit = app.state.conduit = await assemble(settings, environ, telemetry=telemetry)
             await conduit.start()
             log = structlog.get_logger("conduit")
-            if not await conduit.keyring.asks():
+            if not await conduit.authenticator.asks():
                 log.warning("authentication is off", remedy=OPEN_DOOR)
-            for each in (*remarks(settings, environ), *await remarks_on_keys(settings, conduit.locksmith)):
+            for each in (*remarks(settings, environ), *await remarks_on_keys(settings, conduit.key_admin)):
                 log.warning(each.said, remedy=each.remedy)
         except ConduitError as error:
             app.cannot_start = str(error)

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from conduit.api.envelope import LimitReached, problem_of, refuse
 from conduit.api.paths import is_health, is_preflight, routed_path
 from conduit.core.errors import KeysUnavailable, Unauthenticated, WindowUnavailable
-from conduit.gateway.keyring import Admitted, Keyring
+from conduit.gateway.access.authenticator import Admitted, Authenticator
 
 BEARER = b"bearer"
 UNTHROTTLED = nullcontext()
@@ -52,12 +52,12 @@ class Authentication:
 async def _admitted(scope: Scope) -> Admitted | None:
     """None when nobody needs a key. Raises Unauthenticated and KeysUnavailable; and what a throttle in front of the
     door raises: LimitReached and WindowUnavailable."""
-    keyring: Keyring = scope["app"].state.conduit.keyring
-    if not await keyring.asks():
+    authenticator: Authenticator = scope["app"].state.conduit.authenticator
+    if not await authenticator.asks():
         return None
     attempt: AbstractAsyncContextManager[None] = scope.get("conduit.attempt", UNTHROTTLED)
     async with attempt:
-        return await keyring.admit(_token(scope))
+        return await authenticator.admit(_token(scope))
 
 
 def _token(scope: Scope) -> bytes:

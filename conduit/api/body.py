@@ -13,11 +13,11 @@ from starlette.requests import Request
 from conduit.api.schema import ChatExtension
 from conduit.api.structure import check_structure
 from conduit.core.aliases import Aliases
-from conduit.core.catalogue import AUTO
-from conduit.core.errors import InvalidRequest
-from conduit.core.query import Preferences, Query, estimate_tokens
-from conduit.gateway.asked import read
-from conduit.gateway.exchange import Ask
+from conduit.gateway.request.asked import read
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.catalogue import AUTO
+from conduit.routing.errors import InvalidRequest
+from conduit.routing.query import Preferences, Query, estimate_tokens
 
 M = TypeVar("M", bound=BaseModel)
 FIELD = re.compile(r"[a-z][a-z0-9_]*")

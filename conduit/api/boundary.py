@@ -5,7 +5,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import INTERNAL_ERROR, Refused, problem_of, refuse
-from conduit.observability.logs import place
+from conduit.observability.logging.logs import place
 
 
 class ErrorBoundary:

@@ -17,20 +17,16 @@ from conduit.api.paths import is_routed, routed_path
 from conduit.core.errors import (
     AllModelsFailed,
     BudgetExceeded,
-    ConduitError,
-    ContextLengthExceeded,
     IdempotencyConflict,
-    InvalidRequest,
     KeysUnavailable,
     LedgerError,
-    NoEligibleModel,
-    NotFound,
     PermissionDenied,
     StillRunning,
     Unauthenticated,
     UpstreamRejected,
     WindowUnavailable,
 )
+from conduit.routing.errors import ConduitError, ContextLengthExceeded, InvalidRequest, NoEligibleModel, NotFound
 
 
 class Refused(ConduitError):

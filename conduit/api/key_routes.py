@@ -12,7 +12,7 @@ from conduit.api.schema import KeyIn, RotateIn
 from conduit.api.scopes import needs
 from conduit.assemble.conduit import Conduit
 from conduit.core.keys import ADMIN, KeyEntry
-from conduit.gateway.locksmith import Cut
+from conduit.gateway.access.key_admin import Cut
 
 SECRET_IS_THERE = {"cache-control": "no-store"}
 
@@ -24,7 +24,7 @@ def _conduit(request: Request) -> Conduit:
 
 async def create(request: Request) -> Response:
     said = parsed(KeyIn, await json_object(request))
-    cut = await _conduit(request).locksmith.create(
+    cut = await _conduit(request).key_admin.create(
         said.name, scopes=said.scopes, expires_in_s=said.expires_in_s, limits=said.limits.limits()
     )
     return _shown_once(cut, status=201)
@@ -36,20 +36,20 @@ async def keys(request: Request) -> Response:
 
 
 async def listed(request: Request) -> Response:
-    entries = await _conduit(request).locksmith.list()
+    entries = await _conduit(request).key_admin.list()
     return json_response({"object": "list", "data": [key_view(entry) for entry in entries]})
 
 
 async def rotate(request: Request) -> Response:
     said = parsed(RotateIn, await json_object(request) if await request.body() else {})
-    cut = await _conduit(request).locksmith.rotate(request.path_params["name"], overlap_s=said.overlap_s)
-    _conduit(request).keyring.forget()
+    cut = await _conduit(request).key_admin.rotate(request.path_params["name"], overlap_s=said.overlap_s)
+    _conduit(request).authenticator.forget()
     return _shown_once(cut, status=200)
 
 
 async def revoke(request: Request) -> Response:
-    entry = await _conduit(request).locksmith.revoke(request.path_params["name"])
-    _conduit(request).keyring.forget()
+    entry = await _conduit(request).key_admin.revoke(request.path_params["name"])
+    _conduit(request).authenticator.forget()
     return json_response(key_view(entry))
 
 

@@ -26,10 +26,11 @@ from conduit.core.config import Settings, covered, make_settings, parsed_list
 from conduit.core.events import Arrived, Served, nobody
 from conduit.core.keys import Limits
 from conduit.core.networks import parsed_networks
-from conduit.core.protocols import Clock, Ids, Listener
-from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.core.protocols import Listener
 from conduit.observability.current import CURRENT, Current
-from conduit.observability.payloads import PayloadLog
+from conduit.observability.logging.payloads import PayloadLog
+from conduit.routing.protocols import Clock, Ids
+from conduit.routing.system import SystemClock, TimeOrderedIds
 
 CLIENT_LEFT = 499
 """In the log, of a caller who went away while sending; nobody gets it."""

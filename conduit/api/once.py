@@ -12,9 +12,9 @@ from conduit.api.body import session_of
 from conduit.api.presence import PROMISED
 from conduit.api.scopes import Endpoint, caller_id
 from conduit.assemble.conduit import Conduit
-from conduit.core.once import HEADER, Claim, StoredAnswer, checked_name, digest_of
-from conduit.gateway.complete import DONE
-from conduit.gateway.once import Once
+from conduit.core.idempotency import HEADER, Claim, StoredAnswer, checked_name, digest_of
+from conduit.gateway.request.complete import DONE
+from conduit.gateway.request.idempotency import Idempotency
 
 REPLAYED = "idempotent-replayed"
 UNKEPT = {"content-length"}
@@ -69,7 +69,7 @@ def once(endpoint: Endpoint) -> Endpoint:
     return promised
 
 
-async def _first(endpoint: Endpoint, request: Request, promises: Once, claim: Claim) -> Response:
+async def _first(endpoint: Endpoint, request: Request, promises: Idempotency, claim: Claim) -> Response:
     request.scope[PROMISED] = True
     try:
         response = await endpoint(request)
@@ -84,7 +84,7 @@ async def _first(endpoint: Endpoint, request: Request, promises: Once, claim: Cl
 
 
 async def _recorded(
-    frames: AsyncIterable[str | bytes | memoryview], response: AnswerStream, promises: Once, claim: Claim
+    frames: AsyncIterable[str | bytes | memoryview], response: AnswerStream, promises: Idempotency, claim: Claim
 ) -> AsyncGenerator[bytes]:
     """Kept before the last frame leaves: who has seen the end can have it again."""
     pieces: list[bytes] = []

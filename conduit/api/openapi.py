@@ -21,8 +21,8 @@ from conduit import __version__
 from conduit.api.body import MOST_MESSAGES, MOST_OF_A_NAME, SESSION
 from conduit.api.openapi_answers import ANSWERS, STRING, Schema, ref, some, thing
 from conduit.api.schema import CompleteIn, Extension, FeedbackIn, KeyIn, RotateIn, RouteIn
-from conduit.core.catalogue import AUTO
 from conduit.core.keys import ADMIN, COMPLETE, FEEDBACK, READ
+from conduit.routing.catalogue import AUTO
 
 JSON = "application/json"
 CODES: Mapping[int, tuple[str, ...]] = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import orjson
 
 from conduit.api.views import record_view
-from conduit.core.storage import Record
+from conduit.routing.decision import Record
 
 MOST_BYTES = 2_000_000
 """Of a page; a record that has more stands alone on one."""

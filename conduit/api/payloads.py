@@ -5,8 +5,8 @@ from random import Random
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.paths import routed_path
-from conduit.core.protocols import Clock
-from conduit.observability.payloads import Payload, PayloadLog
+from conduit.observability.logging.payloads import Payload, PayloadLog
+from conduit.routing.protocols import Clock
 
 ASKING = frozenset({"/v1/chat/completions", "/v1/complete"})
 MOST_BYTES = 1 << 20

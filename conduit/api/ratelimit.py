@@ -14,10 +14,10 @@ from conduit.core.admission import Admission, within
 from conduit.core.errors import WindowUnavailable
 from conduit.core.keys import Key, Limits
 from conduit.core.networks import Network
-from conduit.core.protocols import Ids
-from conduit.core.query import estimate_tokens
-from conduit.gateway.exchange import Ask
-from conduit.gateway.limiter import Entry, Limiter
+from conduit.gateway.access.limiter import Entry, Limiter
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.protocols import Ids
+from conduit.routing.query import estimate_tokens
 
 Headers = list[tuple[bytes, bytes]]
 DEGRADED = (b"x-conduit-degraded", b"ratelimit")

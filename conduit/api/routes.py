@@ -45,15 +45,15 @@ from conduit.api.views import (
     stats_view,
 )
 from conduit.assemble.conduit import Conduit
-from conduit.core.errors import InvalidRequest, NotFound
 from conduit.core.keys import COMPLETE, FEEDBACK, READ
-from conduit.core.query import Query, estimate_tokens
-from conduit.gateway.exchange import Ask
-from conduit.gateway.meter import text_of
-from conduit.gateway.named import found
-from conduit.gateway.readiness import is_ready
-from conduit.observability.prometheus import CONTENT_TYPE
+from conduit.gateway.learning.named import found
+from conduit.gateway.request.exchange import Ask
+from conduit.gateway.request.meter import text_of
+from conduit.gateway.stats.readiness import is_ready
+from conduit.observability.metrics.prometheus import CONTENT_TYPE
 from conduit.observability.setup import Telemetry
+from conduit.routing.errors import InvalidRequest, NotFound
+from conduit.routing.query import Query, estimate_tokens
 
 MOST_PER_PAGE = 200
 
@@ -190,10 +190,10 @@ async def model(request: Request) -> Response:
 async def stats(request: Request) -> Response:
     conduit = _conduit(request)
     await conduit.follower.catch_up()  # so that the answer is a function of the ledger, whoever gives it
-    books, changes, key_id = conduit.books, conduit.router.beliefs.changes, _whose(request)
+    stats, changes, key_id = conduit.stats, conduit.router.beliefs.changes, _whose(request)
     view = stats_view(
-        await books.totals(key_id=key_id),
-        await books.account(key_id=key_id),
+        await stats.totals(key_id=key_id),
+        await stats.account(key_id=key_id),
         changes,
         known=conduit.router.catalogue,
         set_aside=conduit.router.beliefs.set_aside,
@@ -202,8 +202,8 @@ async def stats(request: Request) -> Response:
         return json_response(view)
     if conduit.judge is not None:
         view["judge"] = judge_view(conduit.judge, await conduit.judge.spent_today_usd())
-    if conduit.cashier is not None and conduit.cashier.paces is not None:
-        view["budgets"] = budgets_view(await conduit.cashier.paces.spent())
+    if conduit.spend_caps is not None and conduit.spend_caps.pacers is not None:
+        view["budgets"] = budgets_view(await conduit.spend_caps.pacers.spent())
     return json_response(view)
 
 
@@ -261,9 +261,9 @@ async def startup(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """What Prometheus reads, of all workers."""
     telemetry: Telemetry = request.app.state.telemetry
-    vitals = _conduit(request).vitals
-    if vitals is not None:
-        vitals.look()
+    gauges = _conduit(request).gauges
+    if gauges is not None:
+        gauges.look()
     return Response(await telemetry.exposition(), media_type=CONTENT_TYPE)
 
 

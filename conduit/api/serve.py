@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from conduit.api.descriptors import Watch, raise_limit
 from conduit.api.head import BoundedHead
 from conduit.assemble.conduit import Conduit
-from conduit.core.catalogue import Price
+from conduit.routing.catalogue import Price
 
 
 class WelcomingServer(uvicorn.Server):
@@ -31,7 +31,7 @@ class WelcomingServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             conduit: Conduit = self._state.conduit
-            asks = await conduit.keyring.asks()
+            asks = await conduit.authenticator.asks()
             print(welcome(conduit, self.config.host, self.config.port, asks=asks), flush=True)  # noqa: T201
 
     async def on_tick(self, counter: int) -> bool:

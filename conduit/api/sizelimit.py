@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import BodiesTooMany, BodyTooSlow, Refused, RequestTooLarge
 from conduit.api.paths import declared_size, is_health, is_routed, routed_path, sent
-from conduit.core.protocols import Clock
-from conduit.gateway.patience import patiently
+from conduit.gateway.request.patience import patiently
+from conduit.routing.protocols import Clock
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 LARGE_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings"})

@@ -14,8 +14,8 @@ from dotenv.parser import Binding, parse_stream
 
 from conduit.assemble.remarks import read_elsewhere
 from conduit.core.config import VARIABLES, Settings, make_settings
-from conduit.core.errors import ConfigurationError
 from conduit.core.setting_names import slips
+from conduit.routing.errors import ConfigurationError
 
 FILE = "conduit.toml"
 DOTENV = ".env"

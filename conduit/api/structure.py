@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from conduit.core.errors import InvalidRequest
+from conduit.routing.errors import InvalidRequest
 
 MOST_CONTAINERS = 50_000
 """Arrays and objects: each is an object of Python's, which the garbage collector visits."""

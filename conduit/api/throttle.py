@@ -17,8 +17,8 @@ from conduit.api.peer import peer_of
 from conduit.api.ratelimit import DEGRADED
 from conduit.core.errors import Unauthenticated
 from conduit.core.networks import Network
-from conduit.core.protocols import Ids
-from conduit.gateway.limiter import Entry, Limiter
+from conduit.gateway.access.limiter import Entry, Limiter
+from conduit.routing.protocols import Ids
 
 MOST_GOOD = 10_000
 

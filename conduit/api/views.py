@@ -6,14 +6,14 @@ from typing import Any
 
 from conduit.bandits.policy import Change
 from conduit.core.aliases import Aliases
-from conduit.core.catalogue import AUTO, Catalogue
-from conduit.core.decision import Decision, Feedback, Outcome
 from conduit.core.judgement import said_weight
-from conduit.core.savings import LEAST, Account, Savings
-from conduit.core.storage import ROUNDING, Place, Record, Totals
-from conduit.gateway.cache import NO_LOOK, Look
-from conduit.gateway.judge import Judge
-from conduit.gateway.kept import Figure
+from conduit.core.storage import ROUNDING, Place, Totals
+from conduit.gateway.judge.judge import Judge
+from conduit.gateway.request.cache import NO_LOOK, Look
+from conduit.gateway.stats.refreshing import Figure
+from conduit.routing.catalogue import AUTO, Catalogue
+from conduit.routing.decision import Decision, Feedback, Outcome, Record
+from conduit.routing.savings import LEAST, Account, Savings
 
 MOST_OTHERS, OTHER = 50, "other"
 CAPPED = "recorded, but it teaches less than it could: all weight that one key gives one model in an hour is spent"

@@ -10,11 +10,10 @@ from conduit.assemble.late import make_judge, make_refresh
 from conduit.assemble.parts import (
     dollar_terms,
     door_terms,
-    make_books,
     make_embeddings,
     make_features_cache,
     make_follower,
-    make_once,
+    make_idempotency,
     make_prompts,
     make_redact,
     make_retries,
@@ -22,6 +21,7 @@ from conduit.assemble.parts import (
     make_sessions,
     make_settler,
     make_shared,
+    make_stats,
     spool_terms,
     telling,
     upstream_timeouts,
@@ -30,28 +30,29 @@ from conduit.assemble.stores import Stores, in_database, in_memory
 from conduit.core.aliases import check_aliases
 from conduit.core.config import Settings, make_settings
 from conduit.core.events import Degraded
-from conduit.core.features_cache import CachedFeatures
-from conduit.core.protocols import Clock, Listener
-from conduit.core.query import Preferences
-from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.core.protocols import Listener
 from conduit.declare import declared
-from conduit.gateway.breaker import Breaker
-from conduit.gateway.cashier import make_cashier
-from conduit.gateway.complete import Beside, Gateway
-from conduit.gateway.hashing import Hashing
-from conduit.gateway.keyring import Keyring
-from conduit.gateway.locksmith import Locksmith
-from conduit.gateway.readiness import Readiness
-from conduit.observability import metrics as m
-from conduit.observability.instruments import TracedProvider, traced_store
-from conduit.observability.logs import LogListener
-from conduit.observability.metrics import Metric
+from conduit.gateway.access.authenticator import Authenticator
+from conduit.gateway.access.key_admin import KeyAdmin
+from conduit.gateway.learning.hashing import Hashing
+from conduit.gateway.money.spend_caps import make_spend_caps
+from conduit.gateway.request.breaker import Breaker
+from conduit.gateway.request.complete import Beside, Gateway
+from conduit.gateway.stats.readiness import Readiness
+from conduit.observability.logging.logs import LogListener
+from conduit.observability.metrics import metrics as m
+from conduit.observability.metrics.gauges import Gauges
+from conduit.observability.metrics.metrics import Metric
 from conduit.observability.setup import Telemetry
-from conduit.observability.tracing import Tracer
-from conduit.observability.vitals import Vitals
+from conduit.observability.tracing.instruments import TracedProvider, traced_store
+from conduit.observability.tracing.spans import Tracer
 from conduit.providers.fleet import Fleet, gather_fleet
-from conduit.stores.keys import SqlKeyStore
-from conduit.stores.sql import SqlLedger
+from conduit.routing.features_cache import CachedFeatures
+from conduit.routing.protocols import Clock
+from conduit.routing.query import Preferences
+from conduit.routing.system import SystemClock, TimeOrderedIds
+from conduit.stores.sql.keys import SqlKeyStore
+from conduit.stores.sql.ledger import SqlLedger
 
 T = TypeVar("T")
 
@@ -79,8 +80,8 @@ async def assemble(
     conduit = await _assemble(settings, environ, in_database(kept, database), told, tracer)
     if telemetry is not None and telemetry.samples is not None:
         telemetry.known.providers.update({model.name: model.provider for model in conduit.router.catalogue})
-        telemetry.known.baseline = lambda: conduit.books.baseline
-        conduit.vitals = Vitals(
+        telemetry.known.baseline = lambda: conduit.stats.baseline
+        conduit.gauges = Gauges(
             telemetry.samples,
             {
                 m.QUEUE: lambda: ledger.queued,
@@ -121,13 +122,13 @@ async def with_ledger(settings: Settings, work: Callable[[SqlLedger], Awaitable[
         await ledger.close()
 
 
-async def with_locksmith(settings: Settings, work: Callable[[Locksmith], Awaitable[T]]) -> T:
+async def with_key_admin(settings: Settings, work: Callable[[KeyAdmin], Awaitable[T]]) -> T:
     """`work` with the keys of the database, and nothing else started."""
     clock = SystemClock()
 
     async def worked(ledger: SqlLedger) -> T:
         keys = SqlKeyStore(ledger.database)
-        return await work(Locksmith(keys, clock=clock, ids=TimeOrderedIds(clock), random=token_bytes))
+        return await work(KeyAdmin(keys, clock=clock, ids=TimeOrderedIds(clock), random=token_bytes))
 
     return await with_ledger(settings, worked)
 
@@ -176,7 +177,7 @@ def put_together(
     tracer: Tracer | None = None,
 ) -> Conduit:
     """Everything that is ours, around what is not."""
-    ledger, purse, keys, snapshots, holds, answers, secrets = stores
+    ledger = stores.ledger
     ids, features, prompts = TimeOrderedIds(clock), make_features_cache(settings), make_prompts(settings)
     router = make_router(
         settings, fleet.catalogue, clock=clock, ids=ids, tracer=tracer, features=features, prompts=prompts
@@ -184,8 +185,8 @@ def put_together(
     breaker, (limiter, cache) = Breaker(clock), make_shared(settings, clock=clock, listener=listener, tracer=tracer)
     settler = make_settler(settings, ledger, clock=clock, ids=ids, listener=listener)
     retries = make_retries(settings, ledger, settler, listener)
-    judge = make_judge(settings, fleet, purse, breaker=breaker, settler=settler, clock=clock, listener=listener)
-    cashier = make_cashier(holds, dollar_terms(settings), clock=clock, ids=ids, listener=listener)
+    judge = make_judge(settings, fleet, stores.spend, breaker=breaker, settler=settler, clock=clock, listener=listener)
+    caps = make_spend_caps(stores.reservations, dollar_terms(settings), clock=clock, ids=ids, listener=listener)
     gateway = Gateway(
         router=router,
         ledger=ledger,
@@ -196,34 +197,34 @@ def put_together(
         timeouts=upstream_timeouts(settings),
         deadline_s=settings.upstream_deadline_s,
         attempts=settings.upstream_attempts,
-        beside=Beside(judge, cashier, make_sessions(settings, ledger, clock=clock, listener=listener), cache),
+        beside=Beside(judge, caps, make_sessions(settings, ledger, clock=clock, listener=listener), cache),
     )
-    follower = make_follower(settings, ledger, router, snapshots, clock=clock, listener=listener)
+    follower = make_follower(settings, ledger, router, stores.snapshots, clock=clock, listener=listener)
     again = make_refresh(settings, fleet, router, follower, judge, breaker=breaker, clock=clock, listener=listener)
     return Conduit(
         router=router,
         ledger=ledger,
         fleet=fleet,
         gateway=gateway,
-        embeddings=make_embeddings(settings, fleet, router, ledger, cashier, clock=clock, ids=ids, listener=listener),
+        embeddings=make_embeddings(settings, fleet, router, ledger, caps, clock=clock, ids=ids, listener=listener),
         settler=settler,
         follower=follower,
-        books=make_books(settings, fleet, ledger, router, follower, clock=clock, listener=listener),
+        stats=make_stats(settings, fleet, ledger, router, follower, clock=clock, listener=listener),
         judge=judge,
         limiter=limiter,
         readiness=Readiness(ledger, limiter, lambda: router.catalogue, lambda: again.silent, follower=follower),
-        keyring=Keyring(keys, door_terms(settings), clock=clock, listener=listener),
-        locksmith=Locksmith(keys, clock=clock, ids=ids, random=token_bytes),
-        once=make_once(settings, answers, clock=clock, ids=ids, listener=listener),
+        authenticator=Authenticator(stores.keys, door_terms(settings), clock=clock, listener=listener),
+        key_admin=KeyAdmin(stores.keys, clock=clock, ids=ids, random=token_bytes),
+        once=make_idempotency(settings, stores.answers, clock=clock, ids=ids, listener=listener),
         clock=clock,
         preferences=Preferences.preset(settings.preferences),
         simulated=fleet.is_simulated,
         started_s=clock.now_s(),
         refresh=again,
         retries=retries,
-        cashier=cashier,
+        spend_caps=caps,
         cache=cache,
         features_cache=features,
-        hashing=Hashing(prompts, secrets, random=token_bytes),
+        hashing=Hashing(prompts, stores.secrets, random=token_bytes),
         preferences_by_key={name: key.wanted for name, key in settings.keys.items() if key.wanted is not None},
     )

@@ -9,21 +9,22 @@ from enum import StrEnum
 from conduit.assemble.parts import check_baseline, door_terms, make_router
 from conduit.assemble.remarks import Remark, on_keys, remarks
 from conduit.core.aliases import check_aliases
-from conduit.core.catalogue import Catalogue
 from conduit.core.config import Settings, covered
-from conduit.core.errors import ConfigurationError, LedgerError, UpstreamError, WindowUnavailable
-from conduit.core.protocols import Clock
-from conduit.core.system import SystemClock, TimeOrderedIds
+from conduit.core.errors import LedgerError, UpstreamError, WindowUnavailable
 from conduit.declare import declared
 from conduit.providers.discovery import Discovery, discover
 from conduit.providers.fleet import SANDBOX
 from conduit.providers.listing import list_models
 from conduit.providers.sandbox import sandbox_models
 from conduit.providers.spec import ProviderSpec
-from conduit.stores.address import File, address
-from conduit.stores.keys import SqlKeyStore
-from conduit.stores.migrate import HEAD
-from conduit.stores.sql import SqlLedger
+from conduit.routing.catalogue import Catalogue
+from conduit.routing.errors import ConfigurationError
+from conduit.routing.protocols import Clock
+from conduit.routing.system import SystemClock, TimeOrderedIds
+from conduit.stores.sql.address import File, address
+from conduit.stores.sql.keys import SqlKeyStore
+from conduit.stores.sql.ledger import SqlLedger
+from conduit.stores.sql.migrate import HEAD
 
 WITHIN_S = 30.0
 """Longer than any single question is allowed to take."""
@@ -209,8 +210,8 @@ async def _redis(settings: Settings) -> list[Finding]:
     url = settings.redis_url.get_secret_value()
     if not url:
         return [Finding("redis", State.OK, "none: each process counts limits for itself")]
-    from conduit.stores.line import Address
-    from conduit.stores.redis import RedisWindow
+    from conduit.stores.redis.line import Address
+    from conduit.stores.redis.shared import RedisWindow
 
     remedy = "start it, or mend REDIS_URL"
     try:

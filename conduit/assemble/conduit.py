@@ -6,29 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from conduit.core.aliases import Aliases
-from conduit.core.features_cache import CachedFeatures
-from conduit.core.protocols import Clock
-from conduit.core.query import Preferences
-from conduit.core.router import Router
 from conduit.core.storage import Ledger
-from conduit.gateway.books import Books
-from conduit.gateway.cache import AnswerCache
-from conduit.gateway.cashier import Cashier
-from conduit.gateway.complete import Gateway
-from conduit.gateway.embed import Embeddings
-from conduit.gateway.follow import Follower
-from conduit.gateway.hashing import Hashing
-from conduit.gateway.judge import Judge
-from conduit.gateway.keyring import Keyring
-from conduit.gateway.limiter import Limiter
-from conduit.gateway.locksmith import Locksmith
-from conduit.gateway.once import Once
-from conduit.gateway.readiness import Readiness
-from conduit.gateway.retries import RetryDetector
-from conduit.gateway.settle import Settler
-from conduit.observability.vitals import Vitals
+from conduit.gateway.access.authenticator import Authenticator
+from conduit.gateway.access.key_admin import KeyAdmin
+from conduit.gateway.access.limiter import Limiter
+from conduit.gateway.judge.judge import Judge
+from conduit.gateway.learning.follow import Follower
+from conduit.gateway.learning.hashing import Hashing
+from conduit.gateway.learning.retries import RetryDetector
+from conduit.gateway.learning.settle import Settler
+from conduit.gateway.money.spend_caps import SpendCaps
+from conduit.gateway.request.cache import AnswerCache
+from conduit.gateway.request.complete import Gateway
+from conduit.gateway.request.embed import Embeddings
+from conduit.gateway.request.idempotency import Idempotency
+from conduit.gateway.stats.readiness import Readiness
+from conduit.gateway.stats.stats import Stats
+from conduit.observability.metrics.gauges import Gauges
 from conduit.providers.fleet import Fleet
 from conduit.providers.refresh import ListRefresh
+from conduit.routing.features_cache import CachedFeatures
+from conduit.routing.protocols import Clock
+from conduit.routing.query import Preferences
+from conduit.routing.router import Router
 
 
 @dataclass(slots=True)
@@ -42,13 +42,13 @@ class Conduit:
     embeddings: Embeddings
     settler: Settler
     follower: Follower
-    books: Books
+    stats: Stats
     judge: Judge | None
-    keyring: Keyring
+    authenticator: Authenticator
     limiter: Limiter
     readiness: Readiness
-    locksmith: Locksmith
-    once: Once
+    key_admin: KeyAdmin
+    once: Idempotency
     clock: Clock
     preferences: Preferences
     """Of requests that name none."""
@@ -58,7 +58,7 @@ class Conduit:
     refresh: ListRefresh
     retries: RetryDetector | None = None
     """None: retries are not looked for."""
-    cashier: Cashier | None = None
+    spend_caps: SpendCaps | None = None
     """None: nobody is capped, and nothing is paced."""
     cache: AnswerCache | None = None
     """None: every request asks a model."""
@@ -70,7 +70,7 @@ class Conduit:
     """Of requests that name none, by the name of their key."""
     aliases: Aliases = field(default_factory=dict)
     """Names that callers may write in the place of a model's, or of `auto`."""
-    vitals: Vitals | None = None
+    gauges: Gauges | None = None
     """None: nobody looks at them."""
     _background: tuple[asyncio.Task[None], ...] = ()
 
@@ -83,14 +83,22 @@ class Conduit:
         await self.ledger.open()
         if self.hashing is not None:
             await self.hashing.open()
-        await self.keyring.open()
+        await self.authenticator.open()
         await self.limiter.open()
         await self.follower.begin()
-        if self.cashier is not None:
-            await self.cashier.open()
+        if self.spend_caps is not None:
+            await self.spend_caps.open()
         loops = [
             each.run()
-            for each in (self.follower, self.refresh, self.once, self.limiter, self.retries, self.cashier, self.vitals)
+            for each in (
+                self.follower,
+                self.refresh,
+                self.once,
+                self.limiter,
+                self.retries,
+                self.spend_caps,
+                self.gauges,
+            )
             if each is not None
         ]
         self._background = tuple(map(asyncio.create_task, loops))
@@ -102,14 +110,14 @@ class Conduit:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-            await self.books.stop()
+            await self.stats.stop()
             await self.once.stop()
             if self.judge is not None:
                 await self.judge.stop()
             if self.cache is not None:
                 await self.cache.close()
-            if self.cashier is not None:
-                await self.cashier.stop()
+            if self.spend_caps is not None:
+                await self.spend_caps.stop()
             for provider in self.fleet.providers.values():
                 await provider.close()
             for session in self.fleet.sessions:

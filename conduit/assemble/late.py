@@ -7,28 +7,29 @@ from random import Random
 from secrets import token_hex
 
 from conduit.assemble.parts import upstream_timeouts
-from conduit.core.catalogue import Catalogue, Model
 from conduit.core.config import Settings
-from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded
-from conduit.core.protocols import Clock, Listener
-from conduit.core.router import Router
-from conduit.core.storage import Purse
-from conduit.gateway.breaker import Breaker
-from conduit.gateway.examiner import Examiner
-from conduit.gateway.follow import Follower
-from conduit.gateway.judge import Judge, Terms, own_answers
-from conduit.gateway.settle import Settler
+from conduit.core.protocols import Listener
+from conduit.core.storage import SpendStore
+from conduit.gateway.judge.client import JudgeClient
+from conduit.gateway.judge.judge import Judge, Terms, own_answers
+from conduit.gateway.learning.follow import Follower
+from conduit.gateway.learning.settle import Settler
+from conduit.gateway.request.breaker import Breaker
 from conduit.providers.discovery import asked_again
 from conduit.providers.fleet import Fleet
 from conduit.providers.refresh import ListRefresh
 from conduit.providers.spec import ProviderSpec
+from conduit.routing.catalogue import Catalogue, Model
+from conduit.routing.errors import ConfigurationError
+from conduit.routing.protocols import Clock
+from conduit.routing.router import Router
 
 
 def make_judge(
     settings: Settings,
     fleet: Fleet,
-    purse: Purse,
+    purse: SpendStore,
     *,
     breaker: Breaker,
     settler: Settler,
@@ -65,7 +66,7 @@ def seat(judge: Judge, settings: Settings, fleet: Fleet, catalogue: Catalogue, *
     judge.excluded = own_answers(model, catalogue)
     if judge.examiner is None:
         provider = fleet.providers[model.provider]
-        judge.examiner = Examiner(model, provider, breaker=breaker, timeouts=upstream_timeouts(settings))
+        judge.examiner = JudgeClient(model, provider, breaker=breaker, timeouts=upstream_timeouts(settings))
 
 
 def make_refresh(

@@ -8,43 +8,44 @@ from secrets import token_bytes, token_hex
 from typing import TYPE_CHECKING
 
 from conduit.core.budget import Budget, Caps
-from conduit.core.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, Catalogue
 from conduit.core.config import Settings
-from conduit.core.errors import ConfigurationError
 from conduit.core.events import Event
-from conduit.core.features import TextFeatures
-from conduit.core.features_cache import CachedFeatures
-from conduit.core.prompts import Prompts
-from conduit.core.protocols import Clock, Features, Ids, Listener, Timeouts, Window
-from conduit.core.router import Router
+from conduit.core.protocols import Listener, Timeouts, Window
 from conduit.core.storage import Answers, Cache, Ledger, SnapshotStore
-from conduit.gateway.books import Books
-from conduit.gateway.cache import AnswerCache
-from conduit.gateway.cashier import Cashier
-from conduit.gateway.cashier import Terms as DollarTerms
-from conduit.gateway.embed import Embeddings
-from conduit.gateway.follow import Follower
-from conduit.gateway.keyring import Terms as DoorTerms
-from conduit.gateway.limiter import Limiter
-from conduit.gateway.once import Once
-from conduit.gateway.reread import Rereading
-from conduit.gateway.retries import RetryDetector
-from conduit.gateway.sessions import Sessions
-from conduit.gateway.settle import Settler
-from conduit.gateway.snapshots import Snapshots
-from conduit.observability.instruments import TracedFeatures, traced_scripts
-from conduit.observability.redaction import MARGIN, Redactor
-from conduit.observability.tracing import Tracer
+from conduit.gateway.access.authenticator import Terms as DoorTerms
+from conduit.gateway.access.limiter import Limiter
+from conduit.gateway.learning.follow import Follower
+from conduit.gateway.learning.reread import Rereading
+from conduit.gateway.learning.retries import RetryDetector
+from conduit.gateway.learning.settle import Settler
+from conduit.gateway.learning.snapshots import Snapshots
+from conduit.gateway.money.spend_caps import SpendCaps
+from conduit.gateway.money.spend_caps import Terms as DollarTerms
+from conduit.gateway.request.cache import AnswerCache
+from conduit.gateway.request.embed import Embeddings
+from conduit.gateway.request.idempotency import Idempotency
+from conduit.gateway.request.sessions import Sessions
+from conduit.gateway.stats.stats import Stats
+from conduit.observability.logging.redaction import MARGIN, Redactor
+from conduit.observability.tracing.instruments import TracedFeatures, traced_scripts
+from conduit.observability.tracing.spans import Tracer
 from conduit.providers.discovery import Discovery
 from conduit.providers.fleet import Fleet
-from conduit.stores.address import File, address
-from conduit.stores.cache import MemoryCache
-from conduit.stores.detour import Terms as SpoolTerms
-from conduit.stores.texts import Redact
-from conduit.stores.window import MemoryWindow
+from conduit.routing.catalogue import TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS, Catalogue
+from conduit.routing.errors import ConfigurationError
+from conduit.routing.features import TextFeatures
+from conduit.routing.features_cache import CachedFeatures
+from conduit.routing.prompts import Prompts
+from conduit.routing.protocols import Clock, Features, Ids
+from conduit.routing.router import Router
+from conduit.stores.files.spool_writer import Terms as SpoolTerms
+from conduit.stores.memory.cache import MemoryCache
+from conduit.stores.memory.window import MemoryWindow
+from conduit.stores.sql.address import File, address
+from conduit.stores.sql.texts import Redact
 
 if TYPE_CHECKING:
-    from conduit.stores.line import Address
+    from conduit.stores.redis.line import Address
 
 DAY_S = 86400.0
 
@@ -53,7 +54,7 @@ def redis_address(settings: Settings) -> "Address | None":
     url = settings.redis_url.get_secret_value()
     if not url:
         return None
-    from conduit.stores.line import Address  # for who has one
+    from conduit.stores.redis.line import Address  # for who has one
 
     return Address.parse(url)
 
@@ -72,7 +73,7 @@ def make_cache(settings: Settings, redis: "Address | None", *, clock: Clock, lis
         return None
     store: Cache = MemoryCache(clock, most_bytes=settings.cache_memory)
     if redis is not None:
-        from conduit.stores.redis import RedisCache
+        from conduit.stores.redis.shared import RedisCache
 
         store = RedisCache(redis, patience_s=settings.redis_patience_s)
     return AnswerCache(
@@ -91,7 +92,7 @@ def make_limiter(
 ) -> Limiter:
     shared: Window | None = None
     if redis is not None:
-        from conduit.stores.redis import RedisWindow
+        from conduit.stores.redis.shared import RedisWindow
 
         shared = RedisWindow(redis, patience_s=settings.redis_patience_s)
         if tracer is not None:
@@ -105,9 +106,11 @@ def make_limiter(
     )
 
 
-def make_once(settings: Settings, answers: Answers, *, clock: Clock, ids: Ids, listener: Listener) -> Once:
+def make_idempotency(
+    settings: Settings, answers: Answers, *, clock: Clock, ids: Ids, listener: Listener
+) -> Idempotency:
     ttl_s, most = settings.idempotency_ttl_s, settings.idempotency_max_size
-    return Once(answers, clock=clock, ids=ids, listener=listener, ttl_s=ttl_s, most=most)
+    return Idempotency(answers, clock=clock, ids=ids, listener=listener, ttl_s=ttl_s, most=most)
 
 
 def make_embeddings(
@@ -115,7 +118,7 @@ def make_embeddings(
     fleet: Fleet,
     router: Router,
     ledger: Ledger,
-    cashier: Cashier | None,
+    spend_caps: SpendCaps | None,
     *,
     clock: Clock,
     ids: Ids,
@@ -126,7 +129,7 @@ def make_embeddings(
         providers=fleet.providers,
         list_price=fleet.list_price,
         ledger=ledger,
-        cashier=cashier,
+        spend_caps=spend_caps,
         clock=clock,
         ids=ids,
         listener=listener,
@@ -174,7 +177,7 @@ def dollar_terms(settings: Settings) -> DollarTerms:
     )
 
 
-def make_books(
+def make_stats(
     settings: Settings,
     fleet: Fleet,
     ledger: Ledger,
@@ -183,9 +186,9 @@ def make_books(
     *,
     clock: Clock,
     listener: Listener,
-) -> Books:
+) -> Stats:
     check_baseline(settings.baseline_model, fleet.catalogue, fleet.found)
-    return Books(
+    return Stats(
         ledger=ledger,
         router=router,
         follower=follower,

@@ -7,12 +7,13 @@ from pathlib import Path
 from stat import S_IRWXG, S_IRWXO
 
 from conduit.core.config import VARIABLES, Settings, parsed_list
-from conduit.core.errors import ConfigurationError, LedgerError
+from conduit.core.errors import LedgerError
 from conduit.core.keys import STRONG, THE_OPERATORS, KeyEntry, weakness
 from conduit.core.setting_names import is_link, slips
-from conduit.gateway.locksmith import Locksmith
+from conduit.gateway.access.key_admin import KeyAdmin
 from conduit.providers.known import known_variables
-from conduit.stores.address import File, address
+from conduit.routing.errors import ConfigurationError
+from conduit.stores.sql.address import File, address
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,12 @@ def remarks(settings: Settings, environ: Mapping[str, str]) -> list[Remark]:
     return [*_names(settings, environ), *_own_key(settings), *_database(settings)]
 
 
-async def remarks_on_keys(settings: Settings, locksmith: Locksmith) -> list[Remark]:
+async def remarks_on_keys(settings: Settings, key_admin: KeyAdmin) -> list[Remark]:
     """The same of what conduit.toml says of keys. None while the database is away."""
     if not settings.keys and not settings.payload_log_keys:
         return []
     try:
-        return on_keys(settings, await locksmith.list())
+        return on_keys(settings, await key_admin.list())
     except LedgerError:
         return []
 

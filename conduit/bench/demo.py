@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from conduit.assemble.conduit import Conduit
 from conduit.bench.prompts import prompts
-from conduit.core.query import Query
-from conduit.core.savings import Savings, savings
-from conduit.gateway.answers import Completion
-from conduit.gateway.exchange import Ask
+from conduit.gateway.request.answers import Completion
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.query import Query
+from conduit.routing.savings import Savings, savings
 
 WINDOW = 200
 ESTIMATED_EVERY = 50
@@ -41,7 +41,7 @@ class Scene:
 
 async def play(conduit: Conduit, *, seed: int, count: int | None = None) -> AsyncIterator[Scene]:
     """One scene a prompt: ask, be told how good the answer was, say so, learn."""
-    scene = Scene(conduit.books.baseline)
+    scene = Scene(conduit.stats.baseline)
     for prompt in itertools.islice(prompts(seed), count):
         body = {"messages": [{"role": "user", "content": prompt}]}
         done = await conduit.gateway.complete(Ask(Query(prompt, preferences=conduit.preferences), body))
@@ -51,7 +51,7 @@ async def play(conduit: Conduit, *, seed: int, count: int | None = None) -> Asyn
         _note(scene, done, prompt, quality)
         if scene.n % ESTIMATED_EVERY == 0:
             recent = await conduit.ledger.recent(limit=2000)
-            scene.saved = savings(recent, router=conduit.router, baseline=conduit.books.baseline)
+            scene.saved = savings(recent, router=conduit.router, baseline=conduit.stats.baseline)
         yield scene
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from conduit.bench.replay import singles
 from conduit.bench.tables import Row
-from conduit.core.errors import ConfigurationError
+from conduit.routing.errors import ConfigurationError
 
 Point = tuple[float, float]
 """(cost in US dollars, quality): of one answer, or the means over many."""

@@ -25,10 +25,10 @@ import numpy as np
 
 from conduit.bandits.policy import Vector
 from conduit.bench.intervals import Estimate, bootstrap_sums, interval
-from conduit.core.beliefs import Beliefs
-from conduit.core.catalogue import Catalogue
-from conduit.core.decision import Candidate, Observation
-from conduit.core.query import Preferences
+from conduit.routing.beliefs import Beliefs
+from conduit.routing.catalogue import Catalogue
+from conduit.routing.decision import Candidate, Observation
+from conduit.routing.query import Preferences
 
 LEAST_EFFECTIVE = 100.0
 """With fewer effective observations than these nothing is concluded."""

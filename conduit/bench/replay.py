@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conduit.bench.tables import Recorded, Row
-from conduit.core.catalogue import Model, Price
-from conduit.core.decision import Decision, Observation
-from conduit.core.forecast import TYPICAL_TOKENS
-from conduit.core.query import Preferences, Query
-from conduit.core.router import Router
-from conduit.core.system import CountingIds, StillClock
+from conduit.routing.catalogue import Model, Price
+from conduit.routing.decision import Decision, Observation
+from conduit.routing.forecast import TYPICAL_TOKENS
+from conduit.routing.query import Preferences, Query
+from conduit.routing.router import Router
+from conduit.routing.system import CountingIds, StillClock
 
 FOR_PRICES = 100
 """Tables have no list prices; each model's mean cost over so many of the first prompts stands in for its own."""

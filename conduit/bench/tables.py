@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from conduit.core.errors import ConfigurationError
+from conduit.routing.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from conduit.bandits.policy import Vector
 from conduit.bench.frontier import Frontier, Point
 from conduit.bench.replay import replay, shuffled
 from conduit.bench.tables import Row
-from conduit.core.threads import one_thread
+from conduit.routing.threads import one_thread
 
 MOMENTS = 100
 """Equal stretches of a run, after each of which the regret is kept."""

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from conduit.core.catalogue import AUTO, Catalogue
 from conduit.core.config_tables import ModelName
-from conduit.core.errors import ConfigurationError
+from conduit.routing.catalogue import AUTO, Catalogue
+from conduit.routing.errors import ConfigurationError
 
 Aliases = Mapping[str, str]
 

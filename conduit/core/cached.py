@@ -9,7 +9,7 @@ from hashlib import blake2b, shake_256
 import numpy as np
 import orjson
 
-from conduit.core.query import Query
+from conduit.routing.query import Query
 
 USUAL_TEMPERATURE = 1.0
 """Of a request that names none, as OpenAI's API has it."""

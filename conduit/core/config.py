@@ -8,13 +8,13 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 
 from conduit.core.aliases import AliasTable
 from conduit.core.config_tables import STRICT, Dollars, Hosts, KeyTable, ModelTable, ProviderTable, known_preset
-from conduit.core.errors import ConfigurationError
 from conduit.core.headers import parsed_headers
 from conduit.core.keys import STRONG, weakness
 from conduit.core.networks import parsed_networks
-from conduit.core.prompts import PromptText
-from conduit.core.query import PRESETS
 from conduit.core.setting_names import is_link
+from conduit.routing.errors import ConfigurationError
+from conduit.routing.prompts import PromptText
+from conduit.routing.query import PRESETS
 
 
 class Settings(BaseModel):

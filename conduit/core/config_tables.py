@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from conduit.core.budget import Budget, Caps
-from conduit.core.catalogue import ABILITIES
-from conduit.core.query import PRESETS, Preferences
+from conduit.routing.catalogue import ABILITIES
+from conduit.routing.query import PRESETS, Preferences
 
 STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, str_strip_whitespace=True)
 """Values out of mounted secrets end in a newline."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from conduit.core.decision import Decision, Feedback, Outcome
+from conduit.routing.decision import Decision, Feedback, Outcome
 
 
 class Arrived(NamedTuple):

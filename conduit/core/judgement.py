@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from conduit.core.decision import Feedback, Lesson
-from conduit.core.errors import InvalidRequest
+from conduit.routing.decision import Feedback, Lesson
+from conduit.routing.errors import InvalidRequest
 
 Source = Literal["caller", "judge", "retry"]
 Signals = Mapping[str, object]

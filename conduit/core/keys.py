@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 
-from conduit.core.errors import InvalidRequest
+from conduit.routing.errors import InvalidRequest
 
 COMPLETE, FEEDBACK, READ, ADMIN = "complete", "feedback", "read", "admin"
 SCOPES = (COMPLETE, FEEDBACK, READ, ADMIN)

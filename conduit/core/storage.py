@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from conduit.core.budget import Account, Hold, Spent
-from conduit.core.decision import Decision, Feedback, Observation, Outcome
+from conduit.core.idempotency import Claim, Standing, StoredAnswer
 from conduit.core.keys import KeyEntry, Secret
-from conduit.core.once import Claim, Standing, StoredAnswer
-from conduit.core.snapshot import Recipe, Snapshot
+from conduit.routing.decision import Decision, Feedback, Observation, Outcome, Record
+from conduit.routing.snapshot import Recipe, Snapshot
 
 # ------------------------------------------------------------------ the ledger
 
@@ -64,16 +64,6 @@ class Unreadable:
 
 UNREADABLE = "unreadable"
 """The version of the features of a decision whose row cannot be read: no context is made by them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """All that the ledger knows of one decision."""
-
-    decision: Decision
-    outcome: Outcome | None
-    feedback: Feedback | None
-    """The latest revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +286,7 @@ class KeyStore(Protocol):
 # ------------------------------------------------------------------ money
 
 
-class Purse(Protocol):
+class SpendStore(Protocol):
     """Dollars spent under a name within a period, never above a limit, over all processes and restarts. What was
     reserved and never settled (the process died) stays spent. All raise LedgerUnavailable."""
 
@@ -313,7 +303,7 @@ class Purse(Protocol):
         ...
 
 
-class Holds(Protocol):
+class Reservations(Protocol):
     """What running calls may cost at most, over all processes: what was spent and what is held never come to more than
     an account's limit. What a process that died has held is void when it expires. All raise LedgerUnavailable."""
 

@@ -13,24 +13,25 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
-from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded, Event
 from conduit.core.headers import parsed_headers
-from conduit.core.protocols import Clock, Ids, Listener
-from conduit.core.system import SystemClock, TimeOrderedIds
-from conduit.observability import notes
-from conduit.observability.counting import CountingListener, Known
-from conduit.observability.logs import LogListener
-from conduit.observability.prometheus import exposition
-from conduit.observability.rendezvous import clear_away_old_ones, is_private, meeting_place
-from conduit.observability.samples import Samples
-from conduit.observability.tracing import Tracer
+from conduit.core.protocols import Listener
+from conduit.observability.logging import access_log
+from conduit.observability.logging.logs import LogListener
+from conduit.observability.metrics.counting import CountingListener, Known
+from conduit.observability.metrics.prometheus import exposition
+from conduit.observability.metrics.rendezvous import clear_away_old_ones, is_private, meeting_place
+from conduit.observability.metrics.samples import Samples
+from conduit.observability.tracing.spans import Tracer
+from conduit.routing.errors import ConfigurationError
+from conduit.routing.protocols import Clock, Ids
+from conduit.routing.system import SystemClock, TimeOrderedIds
 
 with suppress(ImportError):  # an operating system without file locks: then each process counts for itself
-    from conduit.observability.gathering import Gathering
+    from conduit.observability.metrics.multiprocess import Multiprocess
 
 if TYPE_CHECKING:
-    from conduit.observability.exporter import Exporter
+    from conduit.observability.tracing.exporter import Exporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,13 @@ class Telemetry:
     def __init__(self, *, clock: Clock, ids: Ids, folder: str = "", export: Export | None = None) -> None:
         self._clock, self._ids, self._folder, self._export = clock, ids, folder, export
         self._ears: dict[type, tuple[Listener, ...]] = {}
-        self._gathering: Gathering | None = None
+        self._multiprocess: Multiprocess | None = None
         self._exporter: Exporter | None = None
         self._counting: CountingListener | None = None
         self.samples: Samples | None = None
         self.tracer: Tracer | None = None
         self.known = Known()
-        self._listen(notes.HEARS, notes.note_down)
+        self._listen(access_log.HEARS, access_log.note_down)
         log = LogListener(clock)
         self._listen(log.hears, log)
 
@@ -89,7 +90,7 @@ class Telemetry:
                 self._listen(self.tracer.hears, self.tracer)
         self._counting = CountingListener(samples, self._clock, self.known)
         self._listen(self._counting.hears, self._counting)
-        if self._gathering is None:
+        if self._multiprocess is None:
             self(Degraded("metrics", "no folder in which workers could count together: each shows its own"))
 
     async def stop(self) -> None:
@@ -99,8 +100,8 @@ class Telemetry:
         if self._exporter is not None:
             await self._exporter.stop()
         samples, self.samples = self.samples, None
-        if samples is not None and self._gathering is not None:
-            self._gathering.leave(samples)
+        if samples is not None and self._multiprocess is not None:
+            self._multiprocess.leave(samples)
 
     @property
     def waiting(self) -> int:
@@ -116,16 +117,16 @@ class Telemetry:
         """What Prometheus reads; of all workers."""
         self.catch_up()
         assert self.samples is not None, "started"
-        if self._gathering is None:
+        if self._multiprocess is None:
             return exposition(dict(self.samples.read()))
-        return exposition(await asyncio.to_thread(self._gathering.read))
+        return exposition(await asyncio.to_thread(self._multiprocess.read))
 
     def _listen(self, hears: Iterable[type], listener: Listener) -> None:
         for kind in hears:
             self._ears[kind] = (*self._ears.get(kind, ()), listener)
 
     def _exporting(self, export: Export, samples: Samples) -> "Exporter":
-        from conduit.observability.exporter import Destination, Exporter
+        from conduit.observability.tracing.exporter import Destination, Exporter
 
         try:
             headers = parsed_headers(export.headers)
@@ -153,19 +154,19 @@ class Telemetry:
     def _joined(self) -> Samples:
         name = f"{os.getpid()}.{self._ids.new('samples')}"
         if self._folder:
-            self._gathering = Gathering(Path(self._folder), kept=True)
+            self._multiprocess = Multiprocess(Path(self._folder), kept=True)
             try:
-                return self._gathering.join(name)
+                return self._multiprocess.join(name)
             except OSError as error:
                 raise ConfigurationError(f"METRICS_FOLDER: {self._folder}: {error.strerror}") from None
-        place = meeting_place() if "Gathering" in globals() else None
+        place = meeting_place() if "Multiprocess" in globals() else None
         if place is None or not is_private(place):
             return Samples()
         clear_away_old_ones()
         with suppress(OSError):
-            self._gathering = Gathering(place, kept=False)
-            return self._gathering.join(name)
-        self._gathering = None
+            self._multiprocess = Multiprocess(place, kept=False)
+            return self._multiprocess.join(name)
+        self._multiprocess = None
         return Samples()
 
 

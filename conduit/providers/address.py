@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from yarl import URL
 
-from conduit.core.errors import ConfigurationError
+from conduit.routing.errors import ConfigurationError
 
 Pairs = Iterable[tuple[str, str]]
 

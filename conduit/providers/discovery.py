@@ -7,14 +7,15 @@ from datetime import datetime
 
 from yarl import URL
 
-from conduit.core.catalogue import Model
-from conduit.core.errors import ConfigurationError, UpstreamError
+from conduit.core.errors import UpstreamError
 from conduit.providers.address import base_of
 from conduit.providers.known import KNOWN_SERVERS, KnownServer
 from conduit.providers.listing import list_models
 from conduit.providers.network import network
 from conduit.providers.prices import list_price
 from conduit.providers.spec import ProviderSpec, checked
+from conduit.routing.catalogue import Model
+from conduit.routing.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
-from conduit.core.catalogue import Catalogue, Model, Price
-from conduit.core.errors import ConfigurationError
 from conduit.core.protocols import Provider
 from conduit.providers.discovery import Declared, Discovery, discover
 from conduit.providers.openai import OpenAIProvider
@@ -15,6 +13,8 @@ from conduit.providers.prices import list_price
 from conduit.providers.sandbox import SandboxProvider, sandbox_models
 from conduit.providers.session import KEEP_ALIVE_S, SharedSession
 from conduit.providers.spec import ProviderSpec
+from conduit.routing.catalogue import Catalogue, Model, Price
+from conduit.routing.errors import ConfigurationError
 
 SANDBOX = "sandbox"
 NOTHING = Discovery((), (), {}, (), {})

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from conduit.core.catalogue import ABILITIES
+from conduit.routing.catalogue import ABILITIES
 
 NAME = re.compile(r"[!-~]{1,200}")
 """Names go into headers: others than printable ASCII without blanks are not offered."""

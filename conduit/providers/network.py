@@ -8,7 +8,7 @@ from pathlib import Path
 
 from yarl import URL
 
-from conduit.core.errors import ConfigurationError
+from conduit.routing.errors import ConfigurationError
 
 DIRECT_HOSTS = frozenset({"localhost", "localhost."})
 

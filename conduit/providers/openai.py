@@ -16,7 +16,7 @@ from aiohttp import (
 
 from conduit.core.errors import UpstreamError, UpstreamRejected, UpstreamTimeout
 from conduit.core.protocols import Answer, Call, Frame
-from conduit.gateway.patience import patiently
+from conduit.gateway.request.patience import patiently
 from conduit.providers.address import base_of, headers_of
 from conduit.providers.bounded import read_at_most
 from conduit.providers.failures import closed_unheard, own_words, refusal, told

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from conduit.core.catalogue import Price
+from conduit.routing.catalogue import Price
 
 SAMPLE_TOKENS = 1000
 """A plain request: small enough for the first of a price's tiers."""

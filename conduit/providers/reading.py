@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from conduit.core.errors import UpstreamError
 from conduit.core.protocols import Frame
-from conduit.gateway.content import has_content
+from conduit.gateway.request.content import has_content
 from conduit.providers.failures import told
 from conduit.providers.json_text import decode
 from conduit.providers.sse import Event, Splitter

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
-from conduit.core.catalogue import Model
 from conduit.core.errors import UpstreamError
 from conduit.core.events import Degraded, ModelsListed
 from conduit.core.protocols import Listener
 from conduit.providers.discovery import Discovery
 from conduit.providers.spec import ProviderSpec
+from conduit.routing.catalogue import Model
 
 FIRST_S, LONGEST_S = 2.0, 60.0
 """Between questions to one that is silent: doubled from the first to the longest."""

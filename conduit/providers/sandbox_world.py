@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from conduit.core.catalogue import Model, Price
+from conduit.routing.catalogue import Model, Price
 
 KINDS = ("code", "math", "writing", "analysis", "chat", "other")
 READ_CHARACTERS = 4000

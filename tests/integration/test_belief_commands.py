@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from conduit.api.belief_commands import moment
 from conduit.assemble import assemble
 from conduit.cli import app
+from conduit.cli.beliefs import moment
 from conduit.core.config import make_settings
-from conduit.core.errors import ConfigurationError, InvalidRequest
-from conduit.core.query import Query
-from conduit.core.snapshot import unpacked
-from conduit.core.snapshot_file import from_file
-from conduit.gateway.exchange import Ask
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.errors import ConfigurationError, InvalidRequest
+from conduit.routing.query import Query
+from conduit.routing.snapshot import unpacked
+from conduit.routing.snapshot_file import from_file
 
 HERE, THERE = "sqlite:///conduit.db", "sqlite:///other.db"
 

@@ -17,9 +17,9 @@ from openai import OpenAI
 
 from conduit.bench.prompts import prompts
 from conduit.bench.tables import Recorded, Row, read_table
-from conduit.core.catalogue import Catalogue
 from conduit.core.protocols import Call, Timeouts
 from conduit.providers.sandbox import SandboxProvider, sandbox_models
+from conduit.routing.catalogue import Catalogue
 from tests.support.gateway import ROOT, GatewayProcess, declared, recorded_upstream
 
 SEEDS = (0, 1, 2)

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from conduit.cli import app
-from conduit.core.errors import ConfigurationError, InvalidRequest
-from conduit.stores.sql import SqlLedger
+from conduit.routing.errors import ConfigurationError, InvalidRequest
+from conduit.stores.sql.ledger import SqlLedger
 from tests.unit.stores import entries
 
 

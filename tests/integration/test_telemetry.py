@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conduit.observability.metrics import METRICS
+from conduit.observability.metrics.metrics import METRICS
 from tests.integration.conftest import MARK
 from tests.support.collector import Collector, SpanSeen
 from tests.support.gateway import GatewayProcess, Reply, declared, until

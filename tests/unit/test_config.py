@@ -7,8 +7,8 @@ import pytest
 from conduit.api.sources import read_environ, read_settings
 from conduit.assemble import assemble
 from conduit.core.config import Settings, covered, make_settings, parsed_list
-from conduit.core.errors import ConfigurationError
-from conduit.core.query import Preferences
+from conduit.routing.errors import ConfigurationError
+from conduit.routing.query import Preferences
 
 
 def refused(file: dict[str, object] | None = None, **environ: str) -> str:
@@ -187,9 +187,9 @@ async def test_a_key_has_preferences_a_budget_and_caps_of_its_own() -> None:
     assert conduit.preferences_of("team") == Preferences.preset("cost")
     assert conduit.preferences_of("lab") == Preferences(2.0, 0.0, 1.0)
     assert conduit.preferences_of("") == conduit.preferences_of("other") == Preferences()
-    assert conduit.cashier is not None
-    assert [account.name for account in conduit.cashier.accounts("team")] == ["key:team"]
-    assert not conduit.cashier.accounts("lab")
+    assert conduit.spend_caps is not None
+    assert [account.name for account in conduit.spend_caps.accounts("team")] == ["key:team"]
+    assert not conduit.spend_caps.accounts("lab")
 
 
 @pytest.mark.parametrize(
@@ -217,4 +217,4 @@ async def test_declared_models_are_the_catalogue() -> None:
     conduit = await assemble(make_settings(file=file, environ={}), {"LAB": "key"})
     a, b = conduit.router.catalogue
     assert (a.price.output_usd_per_mtok, a.abilities, b.price, b.upstream_name) == (2, {"json"}, None, "org/b")
-    assert (conduit.books.baseline, conduit.simulated) == ("a", False)
+    assert (conduit.stats.baseline, conduit.simulated) == ("a", False)

@@ -8,7 +8,7 @@ import pytest
 
 from conduit.api.routes import ROUTES
 from conduit.core.config import Settings
-from conduit.observability.metrics import reference_rows
+from conduit.observability.metrics.metrics import reference_rows
 from conduit.providers.known import KNOWN_SERVERS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from conduit.api.routes import ROUTES
 from conduit.cli import app
 from conduit.core.config import Settings
 from conduit.core.config_reference import env_lines, reference_rows
-from conduit.observability.metrics import reference_rows as metric_rows
+from conduit.observability.metrics.metrics import reference_rows as metric_rows
 from conduit.providers.known import KNOWN_SERVERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ def attributes_read(path: Path, of: str) -> set[str]:
 def test_every_setting_is_read_by_something() -> None:
     entrances = [
         *(ROOT / "conduit/api").glob("*.py"),
-        ROOT / "conduit/cli.py",
+        ROOT / "conduit/cli/__init__.py",
         *(ROOT / "conduit/assemble").glob("*.py"),
         ROOT / "conduit/declare.py",
     ]

@@ -26,8 +26,8 @@ def test_telemetry_that_is_off_loads_no_exporter() -> None:
         "asyncio.run(telemetry.start()); asyncio.run(telemetry.stop())"
     )
     loaded = loaded_by(off)
-    assert "conduit.observability.counting" in loaded
-    assert not loaded & {"conduit.observability.exporter", "conduit.observability.otlp"}
+    assert "conduit.observability.metrics.counting" in loaded
+    assert not loaded & {"conduit.observability.tracing.exporter", "conduit.observability.tracing.otlp"}
 
 
 def test_every_public_name_is_there() -> None:

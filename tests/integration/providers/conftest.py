@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from conduit.core.catalogue import Model
 from conduit.core.protocols import Call, Timeouts
 from conduit.providers.openai import OpenAIProvider
+from conduit.routing.catalogue import Model
 from tests.support.upstream import FakeUpstream
 
 MakeCall = Callable[..., Call]

@@ -7,9 +7,9 @@ from aiohttp import web
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
-from conduit.core.catalogue import Catalogue
 from conduit.core.protocols import Call, Timeouts
 from conduit.providers.sandbox import SandboxProvider, sandbox_models
+from conduit.routing.catalogue import Catalogue
 from tests.support.upstream import FakeUpstream
 
 HELLO = [{"role": "user", "content": "hello"}]

@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from conduit.core.errors import ConfigurationError
 from conduit.core.protocols import Call, Frame
 from conduit.providers.openai import OpenAIProvider
 from conduit.providers.session import SharedSession
+from conduit.routing.errors import ConfigurationError
 from tests.integration.providers.conftest import MakeCall
 from tests.support.scripts import DONE, EVENT_STREAM, Reply, chunk, replies, says, sse, streams
 from tests.support.upstream import FakeUpstream

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from conduit.core.catalogue import Model, Price
 from conduit.core.errors import UpstreamError
 from conduit.core.protocols import Call, Timeouts
 from conduit.providers.openai import OpenAIProvider
+from conduit.routing.catalogue import Model, Price
 from tests.support.upstream import ANY_MODEL, FakeUpstream, recorded
 
 PRICES = {"cheap": 0.4, "dear:v1=beta": 10.0}

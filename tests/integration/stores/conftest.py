@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from conduit.core.storage import Ledger
-from conduit.stores.memory import MemoryLedger
-from conduit.stores.sql import SqlLedger
+from conduit.stores.memory.ledger import MemoryLedger
+from conduit.stores.sql.ledger import SqlLedger
 from tests.support.pgbouncer import ABSENT, BINARY, WHOLE, pooler, through
 from tests.support.postgres import Postgres, postgres, postgres_url
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from conduit.core.once import Claim, Standing, StoredAnswer
+from conduit.core.idempotency import Claim, Standing, StoredAnswer
 from conduit.core.storage import Answers
-from conduit.stores.answers import MemoryAnswers, SqlAnswers
-from conduit.stores.sql import SqlLedger
+from conduit.stores.sql.answers import MemoryAnswers, SqlAnswers
+from conduit.stores.sql.ledger import SqlLedger
 
 ANSWER = StoredAnswer(200, (("content-type", "application/json"), ("x-conduit-model", "cheap")), b'{"a": "\xc3\xa9"}')
 CLAIM = Claim("once_1", "key_1", "order-4711", b"d" * 32, 130.0)

@@ -12,17 +12,17 @@ import orjson
 import pytest
 
 from conduit import Model, Price, Router
-from conduit.core.decision import Status
-from conduit.core.errors import ConfigurationError
 from conduit.core.events import nobody
 from conduit.core.storage import Touched, Whole
-from conduit.core.system import CountingIds, StillClock
-from conduit.gateway.lessons import lessons_of_outcome
-from conduit.gateway.settle import Settler
-from conduit.stores.archive import SqlArchive
-from conduit.stores.lines import data_of, lines_from, lines_to, whole_of
-from conduit.stores.parquet import parquet_from, parquet_to
-from conduit.stores.sql import SqlLedger
+from conduit.gateway.learning.observations import lessons_of_outcome
+from conduit.gateway.learning.settle import Settler
+from conduit.routing.decision import Status
+from conduit.routing.errors import ConfigurationError
+from conduit.routing.system import CountingIds, StillClock
+from conduit.stores.files.jsonl import data_of, lines_from, lines_to, whole_of
+from conduit.stores.files.parquet import parquet_from, parquet_to
+from conduit.stores.sql.archive import SqlArchive
+from conduit.stores.sql.ledger import SqlLedger
 from tests.support.plain import PlainFeatures
 from tests.support.postgres import postgres, postgres_url
 from tests.unit.stores import entries

@@ -6,10 +6,10 @@ import pytest
 
 from conduit.core.errors import CacheUnavailable
 from conduit.core.storage import Cache
-from conduit.core.system import SystemClock, TimeOrderedIds
-from conduit.stores.cache import OVERHEAD_BYTES, MemoryCache
-from conduit.stores.line import Address
-from conduit.stores.redis import RedisCache
+from conduit.routing.system import SystemClock, TimeOrderedIds
+from conduit.stores.memory.cache import OVERHEAD_BYTES, MemoryCache
+from conduit.stores.redis.line import Address
+from conduit.stores.redis.shared import RedisCache
 from conduit.testing import StillClock
 from tests.support.valkey import ValkeyServer, redis_url, valkey
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import Connection, text
 
-from conduit.core.decision import Lesson
-from conduit.core.system import SystemClock, TimeOrderedIds
-from conduit.stores.sql import SqlLedger
+from conduit.routing.decision import Lesson
+from conduit.routing.system import SystemClock, TimeOrderedIds
+from conduit.stores.sql.ledger import SqlLedger
 from tests.unit.gateway.settling import Court
 from tests.unit.stores.entries import decision, name
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from conduit.core.errors import InvalidRequest, LedgerUnavailable, NotFound
+from conduit.core.errors import LedgerUnavailable
 from conduit.core.keys import Key, KeyEntry, Limits, Secret, digest_of
 from conduit.core.storage import KeyStore
-from conduit.stores.keys import MemoryKeyStore, SqlKeyStore
-from conduit.stores.sql import SqlLedger
+from conduit.routing.errors import InvalidRequest, NotFound
+from conduit.stores.sql.keys import MemoryKeyStore, SqlKeyStore
+from conduit.stores.sql.ledger import SqlLedger
 
 FULL = KeyEntry(
     Key("key_1", "ci", frozenset({"complete", "read"}), 2e9, Limits(60, 10_000, 4)),

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from conduit.core.decision import Status
 from conduit.core.errors import LedgerConflict, LedgerUnavailable
 from conduit.core.storage import Ledger, Place
+from conduit.routing.decision import Status
 from tests.unit.stores.entries import decision, feedback, name, observation, outcome, plain
 
 # ------------------------------------------------------------------ what goes in comes out

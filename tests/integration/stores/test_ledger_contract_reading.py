@@ -2,8 +2,8 @@
 
 import asyncio
 
-from conduit.core.decision import Status
 from conduit.core.storage import Ledger
+from conduit.routing.decision import Status
 from tests.unit.stores.entries import CONTEXT, decision, feedback, name, observation, outcome, plain
 
 # ------------------------------------------------------------------ finding

@@ -12,9 +12,10 @@ import trustme
 import uvloop
 from redis.asyncio import Redis
 
-from conduit.core.errors import ConfigurationError, WindowUnavailable
-from conduit.stores.courier import Courier, Script
-from conduit.stores.line import Address
+from conduit.core.errors import WindowUnavailable
+from conduit.routing.errors import ConfigurationError
+from conduit.stores.redis.courier import Courier, Script
+from conduit.stores.redis.line import Address
 from tests.support.fault_proxy import FaultProxy
 from tests.support.valkey import ValkeyServer, redis_url, valkey
 

@@ -4,7 +4,7 @@ import asyncio
 
 from sqlalchemy import Connection, text
 
-from conduit.stores.sql import SqlLedger
+from conduit.stores.sql.ledger import SqlLedger
 from tests.support.fault_proxy import FaultProxy
 from tests.unit.stores.entries import decision, feedback, name, observation, outcome
 

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.util import await_only
 
-from conduit.core.decision import Observation
-from conduit.core.errors import ConfigurationError, LedgerUnavailable
-from conduit.stores import bulk, queries
-from conduit.stores.postgresql import ServerDatabase
-from conduit.stores.sql import SqlLedger
+from conduit.core.errors import LedgerUnavailable
+from conduit.routing.decision import Observation
+from conduit.routing.errors import ConfigurationError
+from conduit.stores.sql.ledger import SqlLedger, bulk, queries
+from conduit.stores.sql.postgresql import ServerDatabase
 from tests.support.postgres import Postgres
 from tests.unit.stores.entries import decision, feedback, name, observation, outcome
 

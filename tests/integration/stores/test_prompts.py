@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 
 from conduit import Model, Price, Router
 from conduit.core.events import Event, FeaturesChanged
-from conduit.core.prompts import Prompts, PromptText
 from conduit.core.storage import Place
-from conduit.core.system import StillClock, TimeOrderedIds
-from conduit.gateway.follow import Follower
-from conduit.gateway.reread import Rereading
-from conduit.gateway.snapshots import Snapshots
-from conduit.observability.redaction import Redactor
-from conduit.stores import detour, rows
-from conduit.stores.archive import SqlArchive
-from conduit.stores.detour import Terms
-from conduit.stores.lines import lines_from, lines_to
-from conduit.stores.parquet import parquet_from, parquet_to
-from conduit.stores.pruning import SqlPruning
-from conduit.stores.secrets import SqlSecrets
-from conduit.stores.snapshots import SqlSnapshots
-from conduit.stores.spool import SpoolFile
-from conduit.stores.sql import SqlLedger
+from conduit.gateway.learning.follow import Follower
+from conduit.gateway.learning.reread import Rereading
+from conduit.gateway.learning.snapshots import Snapshots
+from conduit.observability.logging.redaction import Redactor
+from conduit.routing.prompts import Prompts, PromptText
+from conduit.routing.system import StillClock, TimeOrderedIds
+from conduit.stores.files import spool_writer
+from conduit.stores.files.jsonl import lines_from, lines_to
+from conduit.stores.files.parquet import parquet_from, parquet_to
+from conduit.stores.files.spool import SpoolFile
+from conduit.stores.files.spool_writer import Terms
+from conduit.stores.sql.archive import SqlArchive
+from conduit.stores.sql.ledger import SqlLedger, rows
+from conduit.stores.sql.pruning import SqlPruning
+from conduit.stores.sql.secrets import SqlSecrets
+from conduit.stores.sql.snapshots import SqlSnapshots
 from tests.support.fault_proxy import FaultProxy
 from tests.support.plain import PlainFeatures
 from tests.unit.stores.entries import decision, name, observation, outcome, plain
@@ -102,7 +102,7 @@ def proxy(postgres_url: str) -> Iterator[FaultProxy]:
 async def test_what_waits_on_the_disk_is_redacted_too(
     proxy: FaultProxy, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detour, "RETRY_S", 0.05)
+    monkeypatch.setattr(spool_writer, "RETRY_S", 0.05)
     spool = Terms(tmp_path / "spool", 10**7, "mine")
     async with opened(proxy.through(postgres_url), spool=spool, patience_s=0.3, redact=redact) as ledger:
         proxy.refuse()

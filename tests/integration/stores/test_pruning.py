@@ -10,20 +10,19 @@ import pytest
 from sqlalchemy import Connection, delete, select, text
 
 from conduit import Model, Price, Router
-from conduit.core.decision import Decision, Status
 from conduit.core.events import nobody
 from conduit.core.storage import Totals
-from conduit.core.system import CountingIds, StillClock, TimeOrderedIds
-from conduit.gateway.follow import Follower
-from conduit.gateway.lessons import lessons_of_outcome
-from conduit.gateway.prune import prune
-from conduit.gateway.settle import Settler
-from conduit.gateway.snapshots import Snapshots
-from conduit.stores import migrate
-from conduit.stores.pruning import SqlPruning
-from conduit.stores.snapshots import SqlSnapshots
-from conduit.stores.sql import SqlLedger
-from conduit.stores.tables import days
+from conduit.gateway.learning.follow import Follower
+from conduit.gateway.learning.observations import lessons_of_outcome
+from conduit.gateway.learning.prune import prune
+from conduit.gateway.learning.settle import Settler
+from conduit.gateway.learning.snapshots import Snapshots
+from conduit.routing.decision import Decision, Status
+from conduit.routing.system import CountingIds, StillClock, TimeOrderedIds
+from conduit.stores.sql.ledger import SqlLedger, migrate
+from conduit.stores.sql.pruning import SqlPruning
+from conduit.stores.sql.snapshots import SqlSnapshots
+from conduit.stores.sql.tables import days
 from tests.support.plain import PlainFeatures
 from tests.unit.stores import entries
 
@@ -112,7 +111,7 @@ async def test_beliefs_and_totals_are_as_they_were_for_who_starts_and_for_who_ru
 
 
 async def test_ended_in_the_middle_it_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("conduit.stores.pruning.AT_ONCE", 7)
+    monkeypatch.setattr("conduit.stores.sql.pruning.AT_ONCE", 7)
     running = await world.started()
     assert await world.prune(before=40, most=10) == 14
     assert_same(await world.started(), running)
@@ -140,7 +139,7 @@ async def test_days_say_what_the_rows_come_to(world: World) -> None:
         await world.settler.settle(world.made[i].id, {"thumbs": "down"})
     along = await world.ledger.database.read(counted)
     assert len({row[0] for row in along}) == 3
-    counting = import_module("conduit.stores.migrations.versions.0011_days").counting
+    counting = import_module("conduit.stores.sql.migrations.versions.0011_days").counting
 
     def anew(connection: Connection) -> None:
         schema = migrate.schema_of(connection)

@@ -9,16 +9,16 @@ import pytest
 
 from conduit import Model, Price, Router
 from conduit.bandits.statistics import Sums
-from conduit.core.decision import Decision, Observation, Status
 from conduit.core.events import nobody
-from conduit.core.query import Query
 from conduit.core.storage import Touched
-from conduit.core.system import CountingIds, StillClock
-from conduit.gateway.lessons import lessons_of_outcome
-from conduit.gateway.rollback import Extent, Rollback
-from conduit.gateway.settle import Settler
-from conduit.stores.archive import SqlArchive
-from conduit.stores.sql import SqlLedger
+from conduit.gateway.learning.observations import lessons_of_outcome
+from conduit.gateway.learning.rollback import Extent, Rollback
+from conduit.gateway.learning.settle import Settler
+from conduit.routing.decision import Decision, Observation, Status
+from conduit.routing.query import Query
+from conduit.routing.system import CountingIds, StillClock
+from conduit.stores.sql.archive import SqlArchive
+from conduit.stores.sql.ledger import SqlLedger
 from tests.support.plain import PlainFeatures
 from tests.unit.stores import entries
 

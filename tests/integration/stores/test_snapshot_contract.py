@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from conduit.core.snapshot import Recipe, Snapshot
 from conduit.core.storage import SnapshotStore
-from conduit.stores.snapshots import KEPT, MemorySnapshots, SqlSnapshots
-from conduit.stores.sql import SqlLedger
+from conduit.routing.snapshot import Recipe, Snapshot
+from conduit.stores.sql.ledger import SqlLedger
+from conduit.stores.sql.snapshots import KEPT, MemorySnapshots, SqlSnapshots
 
 RECIPE = Recipe("hierarchical", "hashed-1", 2592000.0)
 OTHER = Recipe("linucb", "hashed-1", 2592000.0)

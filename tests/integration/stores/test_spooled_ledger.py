@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from conduit.core.errors import LedgerUnavailable
 from conduit.core.storage import Place, Standby
-from conduit.stores import detour
-from conduit.stores.detour import Terms
-from conduit.stores.sql import SqlLedger
+from conduit.stores.files import spool_writer
+from conduit.stores.files.spool_writer import Terms
+from conduit.stores.sql.ledger import SqlLedger
 from tests.support.fault_proxy import FaultProxy
 from tests.unit.stores.entries import decision, feedback, name, observation, outcome
 
@@ -26,7 +26,7 @@ def proxy(postgres_url: str) -> Iterator[FaultProxy]:
 async def ledger(
     postgres_url: str, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[SqlLedger]:
-    monkeypatch.setattr(detour, "RETRY_S", 0.05)
+    monkeypatch.setattr(spool_writer, "RETRY_S", 0.05)
     spool = Terms(tmp_path / "spool", 10**7, "mine")
     ledger = SqlLedger(proxy.through(postgres_url), spool=spool, patience_s=0.3)
     await ledger.open()

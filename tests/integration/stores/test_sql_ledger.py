@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import Connection, MetaData, TableClause, column, text, update
 from sqlalchemy.schema import SchemaConst
 
-from conduit.core.errors import ConfigurationError, LedgerConflict, LedgerError, LedgerUnavailable
+from conduit.core.errors import LedgerConflict, LedgerError, LedgerUnavailable
 from conduit.core.storage import Ledger, Place
-from conduit.stores import migrate
-from conduit.stores.database import Database
-from conduit.stores.sql import SqlLedger
+from conduit.routing.errors import ConfigurationError
+from conduit.stores.sql.database import Database
+from conduit.stores.sql.ledger import SqlLedger, migrate
 from tests.unit.stores.entries import decision, name, observation
 
 PATIENCE_S = 20.0
@@ -105,7 +105,7 @@ def _set_revision(connection: Connection, revision: str) -> None:
 
 OPEN = """
 import asyncio, sys
-from conduit.stores.sql import SqlLedger
+from conduit.stores.sql.ledger import SqlLedger
 async def main():
     ledger = SqlLedger(sys.argv[1])
     sys.stdin.readline()
@@ -140,7 +140,7 @@ async def test_a_start_on_a_known_schema_does_not_even_import_alembic(url: str) 
 
 APPEND = """
 import asyncio, itertools, sys
-from conduit.stores.sql import SqlLedger
+from conduit.stores.sql.ledger import SqlLedger
 from tests.unit.stores.entries import decision, name
 async def main():
     ledger = SqlLedger(sys.argv[1])
@@ -227,7 +227,7 @@ def _differences(connection: Connection) -> list[object]:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from conduit.stores.tables import metadata
+    from conduit.stores.sql.tables import metadata
 
     schema = migrate.schema_of(connection)
     expected = MetaData()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from conduit.core.errors import ConfigurationError, LedgerUnavailable
+from conduit.core.errors import LedgerUnavailable
 from conduit.core.storage import Place
-from conduit.stores.sql import SqlLedger
+from conduit.routing.errors import ConfigurationError
+from conduit.stores.sql.ledger import SqlLedger
 from tests.unit.stores.entries import decision, name, outcome
 
 

@@ -14,10 +14,10 @@ from conduit.core.admission import Admission
 from conduit.core.errors import WindowUnavailable
 from conduit.core.keys import Limits
 from conduit.core.protocols import Window
-from conduit.core.system import SystemClock, TimeOrderedIds
-from conduit.stores.line import Address
-from conduit.stores.redis import ENTER, RedisWindow
-from conduit.stores.window import MemoryWindow
+from conduit.routing.system import SystemClock, TimeOrderedIds
+from conduit.stores.memory.window import MemoryWindow
+from conduit.stores.redis.line import Address
+from conduit.stores.redis.shared import ENTER, RedisWindow
 from conduit.testing import StillClock
 from tests.support.valkey import ValkeyServer, redis_url, valkey
 

@@ -16,9 +16,9 @@ from conduit.api.middleware import RequestContext
 from conduit.core.events import Event
 from conduit.core.keys import Key, KeyEntry, Limits, Secret, digest_of, secret_of
 from conduit.core.storage import KeyStore
-from conduit.gateway.keyring import Keyring, Terms
-from conduit.gateway.limiter import Limiter
-from conduit.stores.keys import MemoryKeyStore
+from conduit.gateway.access.authenticator import Authenticator, Terms
+from conduit.gateway.access.limiter import Limiter
+from conduit.stores.sql.keys import MemoryKeyStore
 from conduit.testing import CountingIds, StillClock
 
 OWN = b"the-operators-own-key"
@@ -36,7 +36,7 @@ def entry(n: int = 1, *, name: str = "", scopes: Sequence[str] = ("complete",), 
     return KeyEntry(key, **{**made, **more})
 
 
-def keyring(
+def authenticator(
     store: KeyStore | None = None,
     *,
     clock: StillClock | None = None,
@@ -44,10 +44,10 @@ def keyring(
     own: bytes = OWN,
     required_by: str = "",
     grace_s: float = 300.0,
-) -> Keyring:
+) -> Authenticator:
     heard: list[Event] = [] if events is None else events
     terms = Terms(own, required_by, grace_s)
-    return Keyring(store or MemoryKeyStore(), terms, clock=clock or StillClock(), listener=heard.append)
+    return Authenticator(store or MemoryKeyStore(), terms, clock=clock or StillClock(), listener=heard.append)
 
 
 async def who(request: Request) -> Response:
@@ -56,12 +56,12 @@ async def who(request: Request) -> Response:
 
 
 class _State:
-    def __init__(self, ring: Keyring, limiter: Limiter | None) -> None:
-        self.keyring, self.limiter = ring, limiter
+    def __init__(self, ring: Authenticator, limiter: Limiter | None) -> None:
+        self.authenticator, self.limiter = ring, limiter
 
 
 def guarded(
-    ring: Keyring,
+    ring: Authenticator,
     *,
     protected: Sequence[str] = ("/v1/",),
     layers: Sequence[Middleware] = (),

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from conduit.core.errors import LedgerUnavailable
 from conduit.core.keys import THE_OPERATORS, KeyEntry
-from conduit.stores.keys import MemoryKeyStore
+from conduit.stores.sql.keys import MemoryKeyStore
 from conduit.testing import StillClock
-from tests.unit.api.door import OWN, bearer, call, entry, guarded, keyring, secret
+from tests.unit.api.door import OWN, authenticator, bearer, call, entry, guarded, secret
 
-GUARDED = guarded(keyring())
+GUARDED = guarded(authenticator())
 KEY = bearer(OWN)
 
 
@@ -24,7 +24,7 @@ async def test_the_operators_key_opens() -> None:
 async def test_a_managed_key_opens_beside_it() -> None:
     store = MemoryKeyStore()
     await store.create(entry(7))
-    app = guarded(keyring(store))
+    app = guarded(authenticator(store))
     assert (await call(app, "/v1/models", bearer(secret(7)))).body == entry(7).key.id.encode()
     assert (await call(app, "/v1/models", KEY)).status == 200
     assert (await call(app, "/v1/models", bearer(secret(8)))).code == "invalid_api_key"
@@ -151,13 +151,13 @@ async def test_the_path_is_the_routers_behind_a_root_path() -> None:
 
 
 async def test_other_prefixes_are_protected_when_named() -> None:
-    app = guarded(keyring(), protected=("/v1/", "/metrics"))
+    app = guarded(authenticator(), protected=("/v1/", "/metrics"))
     assert (await call(app, "/metrics")).status == 401
     assert (await call(app, "/open")).status == 200
 
 
 async def test_everything_may_be_protected_but_health() -> None:
-    app = guarded(keyring(), protected=("/", "/health/"))
+    app = guarded(authenticator(), protected=("/", "/health/"))
     assert [(await call(app, path)).status for path in ("/", "/open", "/healthy", "/nothing")] == [401] * 4
     assert (await call(app, "/health/live")).status == 200
 
@@ -175,7 +175,7 @@ async def test_a_preflight_needs_no_key() -> None:
 
 async def test_without_any_key_nobody_is_asked() -> None:
     """Nor is anybody who sends one turned away."""
-    app = guarded(keyring(own=b""))
+    app = guarded(authenticator(own=b""))
     for headers in ([], [bearer("anything")], [(b"authorization", b"\xff")]):
         assert (await call(app, "/v1/models", *headers)).body == b"nobody"
 
@@ -192,7 +192,7 @@ async def test_the_log_names_the_key_and_the_refusal_and_no_token() -> None:
 async def test_what_is_no_request_passes() -> None:
     """The server's own lifespan messages."""
     seen = []
-    app = guarded(keyring())
+    app = guarded(authenticator())
 
     async def receive() -> dict[str, str]:
         return {"type": "lifespan.startup" if not seen else "lifespan.shutdown"}
@@ -220,7 +220,7 @@ async def test_a_key_that_is_believed_unseen_says_so_and_no_other_does() -> None
 
     store, clock = Sometimes(), StillClock(1000.0)
     await store.create(entry())
-    app = guarded(keyring(store, clock=clock))
+    app = guarded(authenticator(store, clock=clock))
     assert b"x-conduit-degraded" not in (await call(app, "/v1/models", bearer(secret()))).headers
     store.away = True
     clock.at_s += 10.0
@@ -233,9 +233,9 @@ async def test_a_key_that_is_believed_unseen_says_so_and_no_other_does() -> None
 
 async def test_a_prefix_may_be_written_with_or_without_its_slash() -> None:
     for protected in ("/v1/", "/v1", "/v1//"):
-        app = guarded(keyring(), protected=[protected])
+        app = guarded(authenticator(), protected=[protected])
         assert [(await call(app, path)).status for path in ("/v1/models", "/v1", "/open")] == [401, 401, 200]
-    endless = guarded(keyring(), protected=["/x"])
+    endless = guarded(authenticator(), protected=["/x"])
     assert (await call(endless, "/v1/models")).status == 200
     assert (await call(endless, "/x")).status == 401
 

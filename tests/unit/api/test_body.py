@@ -9,9 +9,9 @@ from starlette.types import Message
 
 from conduit.api.body import chat_ask, json_object, parsed, wants_stream
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
-from conduit.core.errors import InvalidRequest
-from conduit.core.query import PRESETS, Preferences
-from conduit.gateway.exchange import Ask
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.errors import InvalidRequest
+from conduit.routing.query import PRESETS, Preferences
 
 DEFAULT = Preferences(quality=3.0)
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

@@ -5,18 +5,9 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from conduit.api.envelope import INTERNAL_ERROR, RequestTooLarge, json_response, problem_of, problem_response
-from conduit.core.decision import Attempt
-from conduit.core.errors import (
-    AllModelsFailed,
-    ConduitError,
-    InvalidRequest,
-    LedgerConflict,
-    LedgerUnavailable,
-    NoEligibleModel,
-    NotFound,
-    UpstreamError,
-    UpstreamTimeout,
-)
+from conduit.core.errors import AllModelsFailed, LedgerConflict, LedgerUnavailable, UpstreamError, UpstreamTimeout
+from conduit.routing.decision import Attempt
+from conduit.routing.errors import ConduitError, InvalidRequest, NoEligibleModel, NotFound
 
 SECRET = "postgresql://user:hidden@host"
 FAILED = [Attempt("a", 0.1, "http 500")]

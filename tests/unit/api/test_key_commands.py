@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from conduit.api.key_commands import described, seconds_of
 from conduit.cli import app
-from conduit.core.errors import ConduitError, InvalidRequest
+from conduit.cli.keys import described, seconds_of
 from conduit.core.keys import SCOPES, Key, KeyEntry, Limits, Secret
+from conduit.routing.errors import ConduitError, InvalidRequest
 from tests.unit.api.door import entry
 
 

@@ -16,7 +16,7 @@ from conduit.api.envelope import RequestTooLarge
 from conduit.api.headers import SecurityHeaders
 from conduit.api.middleware import RequestContext, setup_middleware
 from conduit.api.sizelimit import SizeLimit
-from conduit.core.system import SystemClock
+from conduit.routing.system import SystemClock
 from conduit.testing import CountingIds, StillClock
 
 CHAT = "/v1/chat/completions"

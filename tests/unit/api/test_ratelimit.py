@@ -16,10 +16,10 @@ from conduit.core.admission import Admission
 from conduit.core.errors import WindowUnavailable
 from conduit.core.events import Event
 from conduit.core.keys import Key, Limits
-from conduit.core.query import Query
-from conduit.gateway.exchange import Ask
-from conduit.gateway.limiter import Limiter
-from conduit.stores.window import MemoryWindow
+from conduit.gateway.access.limiter import Limiter
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.query import Query
+from conduit.stores.memory.window import MemoryWindow
 from conduit.testing import CountingIds, StillClock
 
 UNIX_S = 1_795_694_400.0

@@ -16,8 +16,8 @@ from conduit.api.throttle import FailedAuthThrottle
 from conduit.core.config import make_settings
 from conduit.core.events import nobody
 from conduit.core.keys import Limits
-from conduit.observability.payloads import PayloadLog
-from conduit.observability.redaction import Redactor
+from conduit.observability.logging.payloads import PayloadLog
+from conduit.observability.logging.redaction import Redactor
 from conduit.testing import CountingIds, StillClock
 from tests.unit.api.inprocess import OWN, Inside, bearer, running
 

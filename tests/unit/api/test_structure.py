@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conduit.api.structure import MOST_CONTAINERS, MOST_VALUES, _without_strings, check_structure
-from conduit.core.errors import InvalidRequest
+from conduit.routing.errors import InvalidRequest
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text('[]{},:"\\ \nx', max_size=9),

@@ -16,11 +16,11 @@ from conduit.core.events import Event
 from conduit.core.keys import KeyEntry
 from conduit.core.networks import parsed_networks
 from conduit.core.protocols import Window
-from conduit.gateway.limiter import Limiter
-from conduit.stores.keys import MemoryKeyStore
-from conduit.stores.window import MemoryWindow
+from conduit.gateway.access.limiter import Limiter
+from conduit.stores.memory.window import MemoryWindow
+from conduit.stores.sql.keys import MemoryKeyStore
 from conduit.testing import CountingIds, StillClock
-from tests.unit.api.door import OWN, Reply, bearer, call, entry, guarded, keyring, secret
+from tests.unit.api.door import OWN, Reply, authenticator, bearer, call, entry, guarded, secret
 from tests.unit.gateway.test_limiter import Unsteady
 
 LIMIT = 5
@@ -43,7 +43,7 @@ class Door:
             shared=shared, local=self.window, clock=self.clock, listener=self.events.append, fails_closed=fails_closed
         )
         guard = Middleware(FailedAuthThrottle, limit=limit, trusted=parsed_networks(proxies), ids=CountingIds())
-        self.app: ASGIApp = guarded(keyring(clock=self.clock, **ring), layers=[guard], limiter=self.limiter)
+        self.app: ASGIApp = guarded(authenticator(clock=self.clock, **ring), layers=[guard], limiter=self.limiter)
 
     async def wrong(self, times: int = 1, **more: Any) -> list[int]:
         return [(await call(self.app, "/v1/models", bearer(secrets.token_hex()), **more)).status for _ in range(times)]
@@ -166,7 +166,7 @@ async def test_what_is_remembered_is_bounded(monkeypatch) -> None:
 
     window = MemoryWindow(StillClock(), most=3)
     limiter = Limiter(shared=None, local=window, clock=StillClock(), listener=print)
-    app = guarded(keyring(), layers=[Middleware(kept)], limiter=limiter)
+    app = guarded(authenticator(), layers=[Middleware(kept)], limiter=limiter)
     for n in range(9):
         await call(app, "/v1/models", KEY, client=f"192.0.2.{n}")
         await call(app, "/v1/models", bearer("wrong"), client=f"192.0.2.{n}")

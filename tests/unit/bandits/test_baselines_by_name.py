@@ -8,9 +8,9 @@ import pytest
 
 from conduit import Model, Preferences, Price, Query, Router, cli
 from conduit.bandits.policy import Menu, Policy
-from conduit.core.decision import Decision
-from conduit.core.policies import POLICIES, make_policy
-from conduit.core.system import CountingIds, StillClock
+from conduit.routing.decision import Decision
+from conduit.routing.policies import POLICIES, make_policy
+from conduit.routing.system import CountingIds, StillClock
 from tests.unit.bandits.strategies import ARMS, BLOCKS, DIMENSION, Seen, context, stream
 
 NAMES = [*POLICIES, "fixed:good"]

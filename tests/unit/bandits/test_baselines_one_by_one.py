@@ -14,7 +14,7 @@ from conduit.bandits.paced_linucb import DualAscent, PacedLinUCB
 from conduit.bandits.pacing import Pacer
 from conduit.bandits.policy import Menu, Policy
 from conduit.bandits.ucb1 import UCB1
-from conduit.core.policies import make_pacer
+from conduit.routing.policies import make_pacer
 
 X = np.array([0.0, 1.0])
 FREE = Menu(["a", "b", "c"], np.zeros(3))

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from conduit.bench.off_policy import evaluate
-from conduit.bench.run_evaluate import evidence
-from conduit.core.beliefs import Beliefs
-from conduit.core.catalogue import Catalogue, Model, Price
-from conduit.core.decision import Attempt, Feedback, Lesson, Outcome, Status
-from conduit.core.query import Preferences, Query
-from conduit.core.router import Router
-from conduit.core.storage import Record
-from conduit.core.system import CountingIds
+from conduit.cli.evaluate import evidence
+from conduit.routing.beliefs import Beliefs
+from conduit.routing.catalogue import Catalogue, Model, Price
+from conduit.routing.decision import Attempt, Feedback, Lesson, Outcome, Record, Status
+from conduit.routing.query import Preferences, Query
+from conduit.routing.router import Router
+from conduit.routing.system import CountingIds
 from conduit.testing import StillClock
 
 PRICE = Price(1.0, 1.0)

@@ -14,7 +14,7 @@ from conduit.bench.frontier import Frontier, Point, frontier, height, slope, upp
 from conduit.bench.replay import replay, shuffled
 from conduit.bench.tables import Recorded, Row
 from conduit.bench.tournament import Arena, Entry, play
-from conduit.core.errors import ConfigurationError
+from conduit.routing.errors import ConfigurationError
 from tests.unit.bench.made_up import made_up_rows, write_table
 
 JUDGE = Path(__file__).resolve().parents[4] / "shared/bench/score.py"

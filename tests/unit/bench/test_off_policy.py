@@ -8,7 +8,7 @@ import pytest
 from conduit.bandits.policy import Vector
 from conduit.bench.intervals import RESAMPLES, bootstrap_sums
 from conduit.bench.off_policy import LEAST_EFFECTIVE, Verdict, verdict
-from conduit.bench.run_evaluate import conclusion, report
+from conduit.cli.evaluate import conclusion, report
 
 N = 1200
 QUALITY = np.array([0.3, 0.7])

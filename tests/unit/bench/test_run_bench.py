@@ -5,9 +5,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from conduit.bench.run_bench import Name, standings_table
 from conduit.bench.standings import Difference, Standing
-from conduit.core.policies import POLICIES
+from conduit.cli.bench import Name, standings_table
+from conduit.routing.policies import POLICIES
 
 BEHIND = Difference(-0.123, -0.456, -0.012, 0.9, 10)
 NAMES = (*POLICIES, "fixed:meta_llama_3_1_70b_instruct")

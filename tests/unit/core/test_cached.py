@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conduit.core.cached import CachedAnswer, Slot, cacheable, opened, sealed, slot_of
-from conduit.core.query import Preferences, Query, Requirements
+from conduit.routing.query import Preferences, Query, Requirements
 
 SLOT = Slot("name", b"s" * 32)
 ANSWER = CachedAnswer("m", "dec_1", None, b'{"a":\n1}')

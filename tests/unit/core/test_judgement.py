@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.core.errors import InvalidRequest
 from conduit.core.judgement import DUELS, KINDS, Judgement, Source, check, judgement, lessons_of, replaced, said_by
+from conduit.routing.errors import InvalidRequest
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.core.errors import InvalidRequest
 from conduit.core.keys import (
     SCOPES,
     Key,
@@ -17,6 +16,7 @@ from conduit.core.keys import (
     looks_managed,
     secret_of,
 )
+from conduit.routing.errors import InvalidRequest
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))

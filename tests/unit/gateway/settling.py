@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from conduit.core.decision import Decision, Observation
 from conduit.core.events import Event
-from conduit.core.protocols import Ids
-from conduit.core.query import Query
-from conduit.core.router import Router
 from conduit.core.storage import Ledger
-from conduit.gateway.settle import Settler
-from conduit.stores.memory import MemoryLedger
+from conduit.gateway.learning.settle import Settler
+from conduit.routing.decision import Decision, Observation
+from conduit.routing.protocols import Ids
+from conduit.routing.query import Query
+from conduit.routing.router import Router
+from conduit.stores.memory.ledger import MemoryLedger
 from conduit.testing import CountingIds, StillClock
 from tests.unit.gateway.test_complete import MODELS
 

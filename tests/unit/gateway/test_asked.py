@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.core.query import estimate_tokens, weigh
-from conduit.gateway.asked import KINDS, read
+from conduit.gateway.request.asked import KINDS, read
+from conduit.routing.query import estimate_tokens, weigh
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from conduit.core.system import StillClock
-from conduit.gateway.breaker import Breaker, Scope, Terms, kind_of
+from conduit.gateway.request.breaker import Breaker, Scope, Terms, kind_of
+from conduit.routing.system import StillClock
 
 ANN, BOB = Scope("ann"), Scope("bob")
 ANNS_IMAGES, BOBS_IMAGES = Scope("ann", "vision"), Scope("bob", "vision")

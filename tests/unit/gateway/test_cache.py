@@ -7,20 +7,20 @@ import orjson
 import pytest
 
 from conduit.core.cached import CachedAnswer
-from conduit.core.catalogue import Model, Price
-from conduit.core.decision import Status
 from conduit.core.errors import CacheUnavailable
 from conduit.core.events import CacheAsked, Degraded, Event, Settled
 from conduit.core.protocols import Frame
-from conduit.core.query import Query
-from conduit.core.router import Router
-from conduit.gateway.breaker import Breaker
-from conduit.gateway.cache import NO_LOOK, REST_S, AnswerCache, Look, Recording
-from conduit.gateway.complete import DONE, Beside, Gateway
-from conduit.gateway.exchange import Ask
-from conduit.gateway.settle import Settler
-from conduit.stores.cache import MemoryCache
-from conduit.stores.memory import MemoryLedger
+from conduit.gateway.learning.settle import Settler
+from conduit.gateway.request.breaker import Breaker
+from conduit.gateway.request.cache import NO_LOOK, REST_S, AnswerCache, Look, Recording
+from conduit.gateway.request.complete import DONE, Beside, Gateway
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.catalogue import Model, Price
+from conduit.routing.decision import Status
+from conduit.routing.query import Query
+from conduit.routing.router import Router
+from conduit.stores.memory.cache import MemoryCache
+from conduit.stores.memory.ledger import MemoryLedger
 from conduit.testing import CountingIds, ScriptedProvider, StillClock, completion
 
 ASK = Ask(Query("hello", input_tokens=5), {"messages": [], "temperature": 0})

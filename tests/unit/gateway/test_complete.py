@@ -6,26 +6,20 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
-from conduit.core.catalogue import Model, Price
-from conduit.core.decision import Status
-from conduit.core.errors import (
-    AllModelsFailed,
-    LedgerUnavailable,
-    NotFound,
-    UpstreamError,
-    UpstreamRejected,
-    UpstreamTimeout,
-)
+from conduit.core.errors import AllModelsFailed, LedgerUnavailable, UpstreamError, UpstreamRejected, UpstreamTimeout
 from conduit.core.events import Began, Decided, Degraded, Ended, Event, Settled
 from conduit.core.protocols import Frame
-from conduit.core.query import Query
-from conduit.core.router import Router
 from conduit.core.storage import Ledger, Place
-from conduit.gateway.breaker import Breaker
-from conduit.gateway.complete import DONE, Gateway
-from conduit.gateway.exchange import Ask
-from conduit.stores.memory import MemoryLedger
-from conduit.stores.sql import SqlLedger
+from conduit.gateway.request.breaker import Breaker
+from conduit.gateway.request.complete import DONE, Gateway
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.catalogue import Model, Price
+from conduit.routing.decision import Status
+from conduit.routing.errors import NotFound
+from conduit.routing.query import Query
+from conduit.routing.router import Router
+from conduit.stores.memory.ledger import MemoryLedger
+from conduit.stores.sql.ledger import SqlLedger
 from conduit.testing import CountingIds, ScriptedProvider, StillClock, completion
 
 MODELS = [Model("first", "p", price=Price(1.0, 2.0)), Model("second", "p", price=Price(1.0, 2.0))]

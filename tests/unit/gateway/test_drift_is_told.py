@@ -6,11 +6,11 @@ from dataclasses import replace
 from conduit import Model, Price, Router
 from conduit.api.views import stats_view
 from conduit.core.events import Drifted, Event
-from conduit.core.savings import account
-from conduit.core.system import CountingIds, StillClock
-from conduit.gateway.follow import Follower
-from conduit.gateway.kept import Figure
-from conduit.stores.memory import MemoryLedger
+from conduit.gateway.learning.follow import Follower
+from conduit.gateway.stats.refreshing import Figure
+from conduit.routing.savings import account
+from conduit.routing.system import CountingIds, StillClock
+from conduit.stores.memory.ledger import MemoryLedger
 from tests.support.plain import PlainFeatures
 
 MODEL = Model("steady/one", "p", price=Price(0.1, 0.4))

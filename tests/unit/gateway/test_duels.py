@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conduit.bandits.policy import Vector
-from conduit.core.beliefs import Beliefs
-from conduit.core.decision import Observation
-from conduit.core.errors import InvalidRequest, NotFound
-from conduit.core.query import Query
-from conduit.core.router import Router
-from conduit.core.storage import Record
-from conduit.gateway.duels import sides
+from conduit.gateway.learning.duels import sides
+from conduit.routing.beliefs import Beliefs
+from conduit.routing.decision import Observation, Record
+from conduit.routing.errors import InvalidRequest, NotFound
+from conduit.routing.query import Query
+from conduit.routing.router import Router
 from tests.unit.gateway.settling import Court
 from tests.unit.gateway.test_complete import MODELS
 from tests.unit.stores.entries import decision

@@ -6,18 +6,19 @@ from typing import Any
 import pytest
 
 from conduit.core.budget import GATEWAY, Account, Budget, Caps
-from conduit.core.catalogue import Catalogue, Model, Price
-from conduit.core.decision import EMBEDDINGS, Status
-from conduit.core.errors import AllModelsFailed, BudgetExceeded, NoEligibleModel, NotFound, UpstreamError
+from conduit.core.errors import AllModelsFailed, BudgetExceeded, UpstreamError
 from conduit.core.events import Decided, Event, Settled
 from conduit.core.protocols import Answer, Call
-from conduit.core.query import Query
 from conduit.core.storage import Place
-from conduit.gateway.cashier import Terms, make_cashier
-from conduit.gateway.embed import Embeddings
-from conduit.gateway.exchange import Ask
-from conduit.stores.holds import MemoryHolds
-from conduit.stores.memory import MemoryLedger
+from conduit.gateway.money.spend_caps import Terms, make_spend_caps
+from conduit.gateway.request.embed import Embeddings
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.catalogue import Catalogue, Model, Price
+from conduit.routing.decision import EMBEDDINGS, Status
+from conduit.routing.errors import NoEligibleModel, NotFound
+from conduit.routing.query import Query
+from conduit.stores.memory.ledger import MemoryLedger
+from conduit.stores.sql.reservations import MemoryReservations
 from conduit.testing import CountingIds, ScriptedProvider, StillClock
 
 NOW = 1_795_694_400.0
@@ -31,16 +32,16 @@ SELL = {"embed-3": Price(1e3, 0.0)}
 class Bench:
     def __init__(self, *script: object, cap_usd: float | None = None) -> None:
         self.provider = ScriptedProvider(script or [ANSWER])  # type: ignore[arg-type]
-        self.ledger, self.holds, clock = MemoryLedger(), MemoryHolds(), StillClock(NOW)
+        self.ledger, self.holds, clock = MemoryLedger(), MemoryReservations(), StillClock(NOW)
         self.events: list[Event] = []
         caps = Terms(caps=Caps(usd_per_day=cap_usd), budget=Budget())
-        self.cashier = make_cashier(self.holds, caps, clock=clock, ids=CountingIds(), listener=self.events.append)
+        self.spend_caps = make_spend_caps(self.holds, caps, clock=clock, ids=CountingIds(), listener=self.events.append)
         self.embeddings = Embeddings(
             catalogue=lambda: Catalogue([Model("named", "p", price=Price(1e3, 1e6))]),
             providers={"p": self.provider},
             list_price=lambda _, model: SELL.get(model),
             ledger=self.ledger,
-            cashier=self.cashier,
+            spend_caps=self.spend_caps,
             clock=clock,
             ids=CountingIds(),
             listener=self.events.append,
@@ -144,6 +145,6 @@ async def test_who_leaves_may_have_to_pay() -> None:
     (record,) = await bench.ledger.recent(limit=9)
     assert record.outcome is not None
     assert (record.outcome.status, record.outcome.cost_usd) == (Status.CANCELLED, None)
-    assert bench.cashier is not None
-    await bench.cashier.stop()
+    assert bench.spend_caps is not None
+    await bench.spend_caps.stop()
     assert await bench.spent() == pytest.approx(0.1)

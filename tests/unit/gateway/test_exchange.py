@@ -2,8 +2,8 @@
 
 import pytest
 
-from conduit.core.query import Query, Requirements
-from conduit.gateway.exchange import Ask
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.query import Query, Requirements
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 import pytest
 
-from conduit.core.decision import Attempt
 from conduit.core.errors import AllModelsFailed, UpstreamError, UpstreamRejected, UpstreamTimeout
-from conduit.core.system import StillClock
-from conduit.gateway.breaker import Breaker, Terms
-from conduit.gateway.fallback import first_answer
+from conduit.gateway.request.breaker import Breaker, Terms
+from conduit.gateway.request.fallback import first_answer
+from conduit.routing.decision import Attempt
+from conduit.routing.system import StillClock
 
 
 async def asked(outcomes: dict[str, object], attempts: list[Attempt], breaker: Breaker | None = None) -> str:

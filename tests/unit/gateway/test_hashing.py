@@ -2,9 +2,9 @@
 
 import pytest
 
-from conduit.core.prompts import KEY_BYTES, NOTHING, Prompts, PromptText, hashed, keyed
-from conduit.gateway.hashing import Hashing
-from conduit.stores.secrets import MemorySecrets
+from conduit.gateway.learning.hashing import Hashing
+from conduit.routing.prompts import KEY_BYTES, NOTHING, Prompts, PromptText, hashed, keyed
+from conduit.stores.sql.secrets import MemorySecrets
 
 
 async def test_all_processes_hash_under_the_key_that_was_made_first() -> None:

@@ -6,19 +6,20 @@ from random import Random
 
 import pytest
 
-from conduit.core.catalogue import Catalogue, Model, Price
-from conduit.core.errors import ConfigurationError, LedgerUnavailable, UpstreamError, UpstreamRejected, UpstreamTimeout
+from conduit.core.errors import LedgerUnavailable, UpstreamError, UpstreamRejected, UpstreamTimeout
 from conduit.core.events import Judged, NotJudged
 from conduit.core.protocols import Answer, Call, Provider, Timeouts
-from conduit.core.query import Query
-from conduit.core.storage import Purse
-from conduit.gateway.breaker import Breaker
-from conduit.gateway.examiner import Examiner
-from conduit.gateway.exchange import Ask
-from conduit.gateway.judge import CAPACITY, Judge, Terms, own_answers
-from conduit.gateway.settle import Settler
-from conduit.stores.memory import MemoryLedger
-from conduit.stores.purse import MemoryPurse
+from conduit.core.storage import SpendStore
+from conduit.gateway.judge.client import JudgeClient
+from conduit.gateway.judge.judge import CAPACITY, Judge, Terms, own_answers
+from conduit.gateway.learning.settle import Settler
+from conduit.gateway.request.breaker import Breaker
+from conduit.gateway.request.exchange import Ask
+from conduit.routing.catalogue import Catalogue, Model, Price
+from conduit.routing.errors import ConfigurationError
+from conduit.routing.query import Query
+from conduit.stores.memory.ledger import MemoryLedger
+from conduit.stores.sql.spend import MemorySpend
 from conduit.testing import CountingIds, ScriptedProvider, StillClock, completion
 from tests.unit.gateway.test_complete import Bench, chunk, read
 
@@ -42,17 +43,17 @@ class Court:
         usd_per_day: float = 1.0,
         model: Model = JUDGE,
         provider: Provider | None = None,
-        purse: Purse | None = None,
+        purse: SpendStore | None = None,
         timeouts: Timeouts = TIMEOUTS,
     ) -> None:
         self.bench = Bench(*answers)
         self.provider = ScriptedProvider(script or [GOOD])  # type: ignore[arg-type]
-        self.purse = purse or MemoryPurse()
+        self.purse = purse or MemorySpend()
         self.clock = StillClock(DAY_S / 2)
         self.breaker = Breaker(self.clock)
         self.events = self.bench.events
         self.judge = Judge(
-            Examiner(model, provider or self.provider, breaker=self.breaker, timeouts=timeouts),
+            JudgeClient(model, provider or self.provider, breaker=self.breaker, timeouts=timeouts),
             Terms(share, usd_per_day),
             excluded=own_answers(model, Catalogue([*self.bench.gateway._router.catalogue])),
             purse=self.purse,
@@ -280,7 +281,7 @@ async def test_at_the_end_what_runs_may_finish_and_the_rest_is_dropped() -> None
 
 
 async def test_at_the_end_what_hangs_is_given_up_and_stays_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("conduit.gateway.judge.GRACE_S", 0.01)
+    monkeypatch.setattr("conduit.gateway.judge.judge.GRACE_S", 0.01)
     c = Court(provider=Hanging())
     await c.bench.gateway.complete(ASK)
     await asyncio.sleep(0)
@@ -290,7 +291,7 @@ async def test_at_the_end_what_hangs_is_given_up_and_stays_paid_for(monkeypatch:
 
 
 async def test_without_a_purse_nobody_is_asked() -> None:
-    class Away(MemoryPurse):
+    class Away(MemorySpend):
         async def reserve(self, name: str, period: str, *, usd: float, limit_usd: float) -> bool:
             raise LedgerUnavailable("away")
 

@@ -8,8 +8,8 @@ from conduit.core.admission import LEASE_S, Admission
 from conduit.core.errors import WindowUnavailable
 from conduit.core.events import Degraded, Event
 from conduit.core.keys import Limits
-from conduit.gateway.limiter import REST_S, Limiter
-from conduit.stores.window import MemoryWindow
+from conduit.gateway.access.limiter import REST_S, Limiter
+from conduit.stores.memory.window import MemoryWindow
 from conduit.testing import StillClock
 
 TWO = Limits(requests_per_minute=2, concurrent=2)

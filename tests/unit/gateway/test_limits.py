@@ -2,8 +2,8 @@
 
 import pytest
 
-from conduit.core.catalogue import Model
-from conduit.gateway.limits import limit_of
+from conduit.gateway.request.limits import limit_of
+from conduit.routing.catalogue import Model
 
 NEWER = (
     "gpt-5", "gpt-5-mini", "gpt-5.2", "gpt-6-luna", "gpt-10", "o1", "o1-mini", "o3", "o3-pro", "o4-mini", "o5",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.core.catalogue import Price
-from conduit.gateway.meter import Meter, Used, cost_usd, text_of
+from conduit.gateway.request.meter import Meter, Used, cost_usd, text_of
+from conduit.routing.catalogue import Price
 from conduit.testing import completion
 
 JSON = st.recursive(

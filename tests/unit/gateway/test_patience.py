@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from conduit.gateway.patience import patiently
+from conduit.gateway.request.patience import patiently
 
 NEVER_S = 60.0
 

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from conduit.core.errors import LedgerUnavailable
-from conduit.gateway.limiter import Limiter
-from conduit.gateway.readiness import Readiness, is_ready
-from conduit.stores.memory import MemoryLedger
-from conduit.stores.window import MemoryWindow
+from conduit.gateway.access.limiter import Limiter
+from conduit.gateway.stats.readiness import Readiness, is_ready
+from conduit.stores.memory.ledger import MemoryLedger
+from conduit.stores.memory.window import MemoryWindow
 from conduit.testing import StillClock
 from tests.unit.gateway.test_limiter import Bench
 

@@ -3,10 +3,10 @@
 import pytest
 
 from conduit.core.errors import UpstreamRejected
-from conduit.core.query import Query, Requirements
-from conduit.core.system import StillClock
-from conduit.gateway.exchange import Ask
-from conduit.gateway.rejections import Rejections, mark_of
+from conduit.gateway.request.exchange import Ask
+from conduit.gateway.request.rejections import Rejections, mark_of
+from conduit.routing.query import Query, Requirements
+from conduit.routing.system import StillClock
 
 PLAIN = {"model": "auto", "messages": []}
 

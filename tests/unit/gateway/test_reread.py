@@ -8,16 +8,16 @@ import pytest
 from numpy.typing import NDArray
 
 from conduit import Model, Price, Router
-from conduit.core.decision import Decision
 from conduit.core.events import Event, FeaturesChanged
-from conduit.core.features import NO_FEATURES
-from conduit.core.prompts import Prompts
-from conduit.core.system import CountingIds, StillClock
-from conduit.gateway.follow import Follower
-from conduit.gateway.reread import Rereading
-from conduit.gateway.snapshots import Snapshots
-from conduit.stores.memory import MemoryLedger
-from conduit.stores.snapshots import MemorySnapshots
+from conduit.gateway.learning.follow import Follower
+from conduit.gateway.learning.reread import Rereading
+from conduit.gateway.learning.snapshots import Snapshots
+from conduit.routing.decision import Decision
+from conduit.routing.features import NO_FEATURES
+from conduit.routing.prompts import Prompts
+from conduit.routing.system import CountingIds, StillClock
+from conduit.stores.memory.ledger import MemoryLedger
+from conduit.stores.sql.snapshots import MemorySnapshots
 from tests.support.plain import PlainFeatures
 
 MODELS = [Model("cheap", "p", price=Price(0.1, 0.4)), Model("dear", "q", price=Price(10.0, 40.0))]

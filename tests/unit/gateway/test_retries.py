@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conduit.core.decision import Decision, Outcome, Status
 from conduit.core.events import Decided, Degraded
-from conduit.core.query import Query
-from conduit.core.storage import Record
-from conduit.gateway.retries import WAITING, RetryDetector, alike, is_retry
+from conduit.gateway.learning.retries import WAITING, RetryDetector, alike, is_retry
+from conduit.routing.decision import Decision, Outcome, Record, Status
+from conduit.routing.query import Query
 from tests.unit.gateway.settling import Court
 from tests.unit.gateway.test_settle import until
 

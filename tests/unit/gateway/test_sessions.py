@@ -4,14 +4,13 @@ import asyncio
 
 import pytest
 
-from conduit.core.decision import Outcome, Status
 from conduit.core.errors import LedgerUnavailable
 from conduit.core.events import Degraded
-from conduit.core.query import Incumbent, Query
-from conduit.core.storage import Record
-from conduit.gateway import sessions
-from conduit.gateway.sessions import AT_HAND_S, LOOKS, Sessions
-from conduit.stores.memory import MemoryLedger
+from conduit.gateway.request import sessions
+from conduit.gateway.request.sessions import AT_HAND_S, LOOKS, Sessions
+from conduit.routing.decision import Outcome, Record, Status
+from conduit.routing.query import Incumbent, Query
+from conduit.stores.memory.ledger import MemoryLedger
 from tests.unit.gateway.settling import Court
 
 

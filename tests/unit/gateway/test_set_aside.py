@@ -11,14 +11,14 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from conduit import Model, Price, Query, Router
-from conduit.core.decision import Observation
 from conduit.core.events import Degraded, Event, SetAside
 from conduit.core.storage import Unreadable
-from conduit.core.system import CountingIds, StillClock
-from conduit.gateway.follow import AT_ONCE, Follower
-from conduit.gateway.snapshots import Snapshots
-from conduit.stores.memory import MemoryLedger
-from conduit.stores.snapshots import MemorySnapshots
+from conduit.gateway.learning.follow import AT_ONCE, Follower
+from conduit.gateway.learning.snapshots import Snapshots
+from conduit.routing.decision import Observation
+from conduit.routing.system import CountingIds, StillClock
+from conduit.stores.memory.ledger import MemoryLedger
+from conduit.stores.sql.snapshots import MemorySnapshots
 from tests.support.plain import PlainFeatures
 
 NOW_S = 1.8e9

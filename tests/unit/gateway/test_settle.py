@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from conduit.core.decision import Outcome, Status
-from conduit.core.errors import InvalidRequest, LedgerUnavailable, NotFound, UpstreamError
+from conduit.core.errors import LedgerUnavailable, UpstreamError
 from conduit.core.events import Degraded, Event, FeedbackGiven
-from conduit.core.query import Query
 from conduit.core.storage import Ledger
-from conduit.gateway.follow import Follower
-from conduit.gateway.settle import Settler
-from conduit.stores.memory import MemoryLedger
+from conduit.gateway.learning.follow import Follower
+from conduit.gateway.learning.settle import Settler
+from conduit.routing.decision import Outcome, Status
+from conduit.routing.errors import InvalidRequest, NotFound
+from conduit.routing.query import Query
+from conduit.stores.memory.ledger import MemoryLedger
 from conduit.testing import CountingIds, StillClock, completion
 from tests.unit.gateway.settling import Court
 from tests.unit.gateway.test_complete import ASK, Bench

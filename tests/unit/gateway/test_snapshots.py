@@ -9,12 +9,12 @@ import pytest
 from conduit import Model, Price, Router
 from conduit.core.errors import LedgerUnavailable
 from conduit.core.events import Degraded, Event, SnapshotRefused
-from conduit.core.snapshot import Snapshot
-from conduit.core.system import CountingIds, StillClock
-from conduit.gateway.follow import Follower
-from conduit.gateway.snapshots import Snapshots
-from conduit.stores.memory import MemoryLedger
-from conduit.stores.snapshots import MemorySnapshots
+from conduit.gateway.learning.follow import Follower
+from conduit.gateway.learning.snapshots import Snapshots
+from conduit.routing.snapshot import Snapshot
+from conduit.routing.system import CountingIds, StillClock
+from conduit.stores.memory.ledger import MemoryLedger
+from conduit.stores.sql.snapshots import MemorySnapshots
 from tests.support.plain import PlainFeatures
 
 MODELS = [Model("cheap", "p", price=Price(0.1, 0.4)), Model("dear", "q", price=Price(10.0, 40.0))]

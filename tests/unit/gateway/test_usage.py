@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conduit.gateway.usage import NOTHING, Usage, tier_of, usage_of
+from conduit.gateway.request.usage import NOTHING, Usage, tier_of, usage_of
 
 GOLDEN: list[tuple[str, dict[str, Any], Usage]] = [
     (

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.gateway.hearing import Excerpt, Hearing
-from conduit.gateway.verdict import most_input_tokens, question, verdict
+from conduit.gateway.judge.prompt import most_input_tokens, question, verdict
+from conduit.gateway.judge.transcript import Excerpt, Transcript
 from conduit.testing import completion
 
 MARK = "5ca1ab1e0ddba11f"
@@ -22,10 +22,10 @@ def whole(**changes: object) -> str:
 
 
 def asked(request: str, answer: str) -> list[dict[str, str]]:
-    hearing = Hearing("dec_1", "ada", Excerpt(), Excerpt())
-    hearing.request.add(request)
-    hearing.answer.add(answer)
-    return question(hearing, MARK)
+    transcript = Transcript("dec_1", "ada", Excerpt(), Excerpt())
+    transcript.request.add(request)
+    transcript.answer.add(answer)
+    return question(transcript, MARK)
 
 
 @pytest.mark.parametrize(("score", "quality"), [(0, 0.0), (7, 0.7), (6.5, 0.65), (10, 1.0)])

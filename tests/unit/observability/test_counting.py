@@ -3,14 +3,14 @@
 import pytest
 
 from conduit import Model, Price, Router
-from conduit.core.decision import Attempt, Outcome, Status
 from conduit.core.events import Decided, Settled
-from conduit.core.query import Query
-from conduit.observability import metrics as m
-from conduit.observability.counting import CountingListener, Known
-from conduit.observability.metrics import Metric
-from conduit.observability.samples import Samples
-from conduit.observability.vitals import Vitals
+from conduit.observability.metrics import metrics as m
+from conduit.observability.metrics.counting import CountingListener, Known
+from conduit.observability.metrics.gauges import Gauges
+from conduit.observability.metrics.metrics import Metric
+from conduit.observability.metrics.samples import Samples
+from conduit.routing.decision import Attempt, Outcome, Status
+from conduit.routing.query import Query
 from conduit.testing import StillClock
 
 MODELS = [Model(name, "p", price=Price(usd, usd)) for name, usd in (("cheap", 1.0), ("dear", 100.0))]
@@ -42,7 +42,7 @@ def test_savings_and_regret_are_those_of_the_decisions_that_were_made() -> None:
 def test_a_model_that_changed_is_flagged_until_it_is_believed_anew() -> None:
     """And whoever has not changed is told as well."""
     samples, changed = Samples(), {("cheap", "quality")}
-    vitals = Vitals(
+    gauges = Gauges(
         samples,
         {m.TELEMETRY_QUEUE: lambda: 3},
         models=lambda: ["cheap", "dear"],
@@ -50,19 +50,19 @@ def test_a_model_that_changed_is_flagged_until_it_is_believed_anew() -> None:
         changed=lambda: changed,
         catch_up=lambda: None,
     )
-    vitals.look()
+    gauges.look()
     assert number(samples, m.DRIFT, ("cheap", "quality")) == [1]
     assert number(samples, m.DRIFT, ("cheap", "tokens")) == number(samples, m.DRIFT, ("dear", "quality")) == [0]
     assert number(samples, m.BREAKER_OPEN, ("dear",)) == [1]
     assert number(samples, m.TELEMETRY_QUEUE) == [3]
     changed.clear()
-    vitals.look()
+    gauges.look()
     assert number(samples, m.DRIFT, ("cheap", "quality")) == [0]
 
 
 def test_what_others_count_is_added_once() -> None:
     samples, hits = Samples(), [3]
-    vitals = Vitals(
+    gauges = Gauges(
         samples,
         {},
         models=list,
@@ -71,9 +71,9 @@ def test_what_others_count_is_added_once() -> None:
         catch_up=lambda: None,
         counts={m.FEATURES_HITS: lambda: hits[0]},
     )
-    vitals.look()
+    gauges.look()
     assert number(samples, m.FEATURES_HITS) == [3]
     hits[0] = 5
-    vitals.look()
-    vitals.look()
+    gauges.look()
+    gauges.look()
     assert number(samples, m.FEATURES_HITS) == [5]

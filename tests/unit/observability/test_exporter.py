@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from conduit.observability import exporter
-from conduit.observability.exporter import Destination, Exporter
-from conduit.observability.metrics import DROPPED
-from conduit.observability.samples import Samples
+from conduit.observability.metrics.metrics import DROPPED
+from conduit.observability.metrics.samples import Samples
+from conduit.observability.tracing import exporter
+from conduit.observability.tracing.exporter import Destination, Exporter
 from conduit.testing import StillClock
 from tests.support.collector import Collector
 from tests.unit.observability.test_tracing import Seen

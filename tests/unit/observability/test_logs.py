@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.observability.logs import Stamp
+from conduit.observability.logging.logs import Stamp
 from conduit.testing import StillClock
 
 

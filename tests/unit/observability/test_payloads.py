@@ -5,17 +5,17 @@ from pathlib import Path
 import orjson
 import pytest
 
-from conduit.core.errors import ConfigurationError
 from conduit.core.events import Degraded, Event
-from conduit.observability.payloads import WAITING, Payload, PayloadLog
-from conduit.observability.redaction import Redactor
+from conduit.observability.logging.payloads import WAITING, Payload, PayloadLog
+from conduit.observability.logging.redaction import Redactor
+from conduit.routing.errors import ConfigurationError
 from conduit.testing import StillClock
 
 DAY_S = 86_400.0
 NOON_S = 1_750_000_000.0 // DAY_S * DAY_S + DAY_S / 2
 
 
-class Kept:
+class RefreshingValue:
     """A log in a folder, and what it wrote."""
 
     def __init__(self, folder: Path, *, most: int = 1000) -> None:
@@ -29,8 +29,8 @@ class Kept:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Kept:
-    return Kept(tmp_path / "payloads")
+def kept(tmp_path: Path) -> RefreshingValue:
+    return RefreshingValue(tmp_path / "payloads")
 
 
 def frames(*texts: str) -> bytes:
@@ -38,7 +38,7 @@ def frames(*texts: str) -> bytes:
     return b"".join(b"data: " + orjson.dumps(delta) + b"\n\n" for delta in deltas) + b"data: [DONE]\n\n"
 
 
-async def test_both_sides_are_kept_redacted(kept: Kept) -> None:
+async def test_both_sides_are_kept_redacted(kept: RefreshingValue) -> None:
     """Before the log has stopped everything is written."""
     kept.log.start()
     kept.log.put(Payload({"request_id": "r"}, b'{"prompt": "I am a@b.example"}', b'{"data": "sk-abcdefghijklmnop"}'))
@@ -46,7 +46,7 @@ async def test_both_sides_are_kept_redacted(kept: Kept) -> None:
     assert kept.lines() == [{"request_id": "r", "request": {"prompt": "I am [email]"}, "answer": {"data": "[key]"}}]
 
 
-async def test_a_stream_is_put_together_before_it_is_redacted(kept: Kept) -> None:
+async def test_a_stream_is_put_together_before_it_is_redacted(kept: RefreshingValue) -> None:
     """A secret may come in pieces."""
     kept.log.start()
     kept.log.put(Payload({}, b"{}", frames("mail j", "ane@ma", "il.exa", "mple now")))
@@ -56,7 +56,7 @@ async def test_a_stream_is_put_together_before_it_is_redacted(kept: Kept) -> Non
 
 
 @pytest.mark.parametrize("raw", [b"not json a@b.example", b'data: {"half": "a@b.exam', b""])
-async def test_what_cannot_be_read_is_not_kept(kept: Kept, raw: bytes) -> None:
+async def test_what_cannot_be_read_is_not_kept(kept: RefreshingValue, raw: bytes) -> None:
     """It could not be redacted with certainty; its size is told."""
     kept.log.start()
     kept.log.put(Payload({}, raw, b"{}"))
@@ -64,7 +64,7 @@ async def test_what_cannot_be_read_is_not_kept(kept: Kept, raw: bytes) -> None:
     assert kept.lines()[0]["request"] == {"unreadable_bytes": len(raw)}
 
 
-async def test_files_are_of_a_day_private_and_removed_when_old(kept: Kept) -> None:
+async def test_files_are_of_a_day_private_and_removed_when_old(kept: RefreshingValue) -> None:
     """What is not ours in the folder stays."""
     kept.folder.mkdir()
     (kept.folder / "payloads-2001-01-01.jsonl").write_text("{}")
@@ -82,7 +82,7 @@ async def test_files_are_of_a_day_private_and_removed_when_old(kept: Kept) -> No
     assert all(path.stat().st_mode & 0o077 == 0 for path in kept.folder.glob("payloads*"))
 
 
-async def test_too_many_are_let_go_and_told(kept: Kept) -> None:
+async def test_too_many_are_let_go_and_told(kept: RefreshingValue) -> None:
     """No request waits for a disk."""
     kept.log.start()
     for _ in range(WAITING + 3):
@@ -92,7 +92,7 @@ async def test_too_many_are_let_go_and_told(kept: Kept) -> None:
     assert len(kept.lines()) == WAITING
 
 
-async def test_a_disk_that_refuses_is_told_and_tried_again(kept: Kept) -> None:
+async def test_a_disk_that_refuses_is_told_and_tried_again(kept: RefreshingValue) -> None:
     """Requests go on."""
     kept.log.start()
     today = next(kept.folder.iterdir())
@@ -107,4 +107,4 @@ async def test_a_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -
     """And is named."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="PAYLOAD_LOG_FOLDER"):
-        Kept(tmp_path / "file").log.start()
+        RefreshingValue(tmp_path / "file").log.start()

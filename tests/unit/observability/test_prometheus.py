@@ -2,10 +2,10 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from conduit.observability import metrics as m
-from conduit.observability.metrics import METRICS
-from conduit.observability.prometheus import exposition
-from conduit.observability.samples import Samples
+from conduit.observability.metrics import metrics as m
+from conduit.observability.metrics.metrics import METRICS
+from conduit.observability.metrics.prometheus import exposition
+from conduit.observability.metrics.samples import Samples
 
 NASTY = 'a "quoted" \\ name\twith\nlines'
 

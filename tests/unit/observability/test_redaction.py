@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.core.features import clipped
-from conduit.core.prompts import Prompts
-from conduit.observability.redaction import MARGIN, Redactor
+from conduit.observability.logging.redaction import MARGIN, Redactor
+from conduit.routing.features import clipped
+from conduit.routing.prompts import Prompts
 
 CARD = "4111 1111 1111 1111"
 SECRETS = [

@@ -3,7 +3,7 @@
 import structlog.testing
 
 from conduit.core.events import Degraded, Followed
-from conduit.observability.logs import LogListener
+from conduit.observability.logging.logs import LogListener
 from conduit.testing import StillClock
 
 

@@ -7,8 +7,8 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 
 from conduit.core.events import Arrived, Began, Degraded, Ended, Served
-from conduit.observability.otlp import encoded_span
-from conduit.observability.tracing import SPAN, Span, Tracer, step, traced, traceparent
+from conduit.observability.tracing.otlp import encoded_span
+from conduit.observability.tracing.spans import SPAN, Span, Tracer, step, traced, traceparent
 from conduit.testing import StillClock
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from conduit.core.catalogue import Catalogue, Model, Price
-from conduit.core.errors import ConfigurationError
 from conduit.providers.discovery import Declared, Discovery, discover, revealed
 from conduit.providers.known import KNOWN_SERVERS
 from conduit.providers.openai import OpenAIProvider
 from conduit.providers.spec import ProviderSpec
+from conduit.routing.catalogue import Catalogue, Model, Price
+from conduit.routing.errors import ConfigurationError
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 KEY = "sk-very-secret"

@@ -3,8 +3,8 @@
 import pytest
 from yarl import URL
 
-from conduit.core.errors import ConfigurationError
 from conduit.providers.network import network
+from conduit.routing.errors import ConfigurationError
 
 PROXY = {"HTTPS_PROXY": "http://secure:1", "HTTP_PROXY": "http://plain:2"}
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from conduit.core.catalogue import Price
 from conduit.providers.prices import list_price
+from conduit.routing.catalogue import Price
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -3,12 +3,12 @@
 from collections.abc import Container, Sequence
 from random import Random
 
-from conduit.core.catalogue import Model
 from conduit.core.errors import UpstreamError
 from conduit.core.events import Degraded, Event, ModelsListed
 from conduit.providers.discovery import Discovery
 from conduit.providers.refresh import LONGEST_S, ListRefresh
 from conduit.providers.spec import ProviderSpec
+from conduit.routing.catalogue import Model
 
 LAB = ProviderSpec("lab", "http://lab/v1")
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.core.catalogue import Model
 from conduit.core.errors import UpstreamError, UpstreamRejected
 from conduit.core.protocols import Call, Timeouts
+from conduit.routing.catalogue import Model
 from tests.unit.providers.asking import CODE, HARD_MATH, MODELS, TOOL, ask, call, sandbox
 
 FIELDS = [

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from conduit.core.protocols import Call, Timeouts
-from conduit.gateway.hearing import Excerpt, Hearing, conversation
-from conduit.gateway.verdict import question, verdict
+from conduit.gateway.judge.prompt import question, verdict
+from conduit.gateway.judge.transcript import Excerpt, Transcript, conversation
 from conduit.providers.sandbox import SandboxProvider
 from conduit.providers.sandbox_world import CHARACTERS, appraise
 
@@ -18,9 +18,9 @@ JSON = {"response_format": {"type": "json_object"}}
 async def judged(answer: str, body: dict[str, object], judge: str = "sandbox/large") -> tuple[str, float | None]:
     request = conversation(body)
     assert request is not None
-    hearing = Hearing("dec_1", "m", request, Excerpt())
-    hearing.answer.add(answer)
-    call = Call(MODELS[judge], {"messages": question(hearing, "c0ffee"), **JSON}, Timeouts(), {})
+    transcript = Transcript("dec_1", "m", request, Excerpt())
+    transcript.answer.add(answer)
+    call = Call(MODELS[judge], {"messages": question(transcript, "c0ffee"), **JSON}, Timeouts(), {})
     said = await SandboxProvider(time_scale=0).complete(call)
     choices = said.data["choices"]
     assert isinstance(choices, list)

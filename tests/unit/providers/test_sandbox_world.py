@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.core.catalogue import Catalogue
 from conduit.providers.sandbox import sandbox_models
 from conduit.providers.sandbox_world import KINDS, difficulty_of, kind_of
+from conduit.routing.catalogue import Catalogue
 from tests.unit.providers.asking import CODE, EASY_CHAT, HARD_MATH, MODELS, ask
 
 

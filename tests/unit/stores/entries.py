@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
+from conduit.routing.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
 
 CONTEXT = np.array([0.25, -1.5, 0.1], dtype=np.float32).astype(np.float64)
 

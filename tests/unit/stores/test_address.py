@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from conduit.core.errors import ConfigurationError
-from conduit.stores.address import File, Server, address
+from conduit.routing.errors import ConfigurationError
+from conduit.stores.sql.address import File, Server, address
 
 
 @pytest.mark.parametrize(

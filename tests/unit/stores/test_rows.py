@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.core.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
 from conduit.core.storage import Entry
-from conduit.stores import rows
-from conduit.stores.tables import metadata
+from conduit.routing.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
+from conduit.stores.sql import rows
+from conduit.stores.sql.tables import metadata
 from tests.unit.stores.entries import decision, feedback, observation, outcome, plain
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit.stores.spool import HEAD, MAGIC, SpoolFile, SpoolFull, left_behind
+from conduit.stores.files.spool import HEAD, MAGIC, SpoolFile, SpoolFull, left_behind
 
 MOST = 10_000
 
@@ -127,7 +127,7 @@ def _written(folder: Path, records: list[bytes]) -> Path:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from conduit.stores.spool import SpoolFile
+from conduit.stores.files.spool import SpoolFile
 file = SpoolFile.make(Path(sys.argv[1]), "mine", most_bytes=10**9)
 file.append([b"kept"])
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))

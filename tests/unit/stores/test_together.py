@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from conduit.core.errors import LedgerConflict, LedgerError, LedgerUnavailable
-from conduit.stores.together import MOST, Together
+from conduit.stores.sql.together import MOST, Together
 
 
 class Doer:

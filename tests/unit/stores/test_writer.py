@@ -8,7 +8,7 @@ import pytest
 
 from conduit.core.errors import LedgerConflict, LedgerError, LedgerUnavailable
 from conduit.core.storage import Place
-from conduit.stores.writer import CONFLICT, REFUSED, UNAVAILABLE, Append, Writer
+from conduit.stores.sql.writer import CONFLICT, REFUSED, UNAVAILABLE, Append, Writer
 from tests.unit.stores.entries import decision, name
 
 

@@ -1,0 +1,1 @@
+"""A model that scores a share of the answers."""

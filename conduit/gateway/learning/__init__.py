@@ -1,0 +1,1 @@
+"""From feedback and outcomes to beliefs."""

@@ -1,0 +1,1 @@
+"""What may be spent: hard caps, and budgets that are paced."""

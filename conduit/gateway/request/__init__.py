@@ -1,0 +1,1 @@
+"""One request: from what was asked to an answer, its cost and its record."""

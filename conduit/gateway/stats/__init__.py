@@ -1,0 +1,1 @@
+"""What the whole ledger comes to, and whether this process can serve."""

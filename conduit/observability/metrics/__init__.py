@@ -1,0 +1,1 @@
+"""Numbers: counted, summed over processes, shown."""

@@ -1,0 +1,1 @@
+"""What replicas share in Redis or Valkey."""

@@ -1,0 +1,1 @@
+"""The ledger and all beside it in SQLite or PostgreSQL."""
