@@ -14,7 +14,8 @@ from sqlalchemy.util import await_only
 from conduit.core.errors import LedgerUnavailable
 from conduit.routing.decision import Observation
 from conduit.routing.errors import ConfigurationError
-from conduit.stores.sql.ledger import SqlLedger, bulk, queries
+from conduit.stores.sql import bulk, queries
+from conduit.stores.sql.ledger import SqlLedger
 from conduit.stores.sql.postgresql import ServerDatabase
 from tests.support.postgres import Postgres
 from tests.unit.stores.entries import decision, feedback, name, observation, outcome

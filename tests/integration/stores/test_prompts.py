@@ -29,8 +29,9 @@ from conduit.stores.files.jsonl import lines_from, lines_to
 from conduit.stores.files.parquet import parquet_from, parquet_to
 from conduit.stores.files.spool import SpoolFile
 from conduit.stores.files.spool_writer import Terms
+from conduit.stores.sql import rows
 from conduit.stores.sql.archive import SqlArchive
-from conduit.stores.sql.ledger import SqlLedger, rows
+from conduit.stores.sql.ledger import SqlLedger
 from conduit.stores.sql.pruning import SqlPruning
 from conduit.stores.sql.secrets import SqlSecrets
 from conduit.stores.sql.snapshots import SqlSnapshots

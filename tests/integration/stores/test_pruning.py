@@ -19,7 +19,8 @@ from conduit.gateway.learning.settle import Settler
 from conduit.gateway.learning.snapshots import Snapshots
 from conduit.routing.decision import Decision, Status
 from conduit.routing.system import CountingIds, StillClock, TimeOrderedIds
-from conduit.stores.sql.ledger import SqlLedger, migrate
+from conduit.stores.sql import migrate
+from conduit.stores.sql.ledger import SqlLedger
 from conduit.stores.sql.pruning import SqlPruning
 from conduit.stores.sql.snapshots import SqlSnapshots
 from conduit.stores.sql.tables import days

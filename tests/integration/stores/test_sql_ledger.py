@@ -16,8 +16,9 @@ from sqlalchemy.schema import SchemaConst
 from conduit.core.errors import LedgerConflict, LedgerError, LedgerUnavailable
 from conduit.core.storage import Ledger, Place
 from conduit.routing.errors import ConfigurationError
+from conduit.stores.sql import migrate
 from conduit.stores.sql.database import Database
-from conduit.stores.sql.ledger import SqlLedger, migrate
+from conduit.stores.sql.ledger import SqlLedger
 from tests.unit.stores.entries import decision, name, observation
 
 PATIENCE_S = 20.0
