@@ -1,54 +1,87 @@
 """A table's tournament as a picture: what the policies got for their money, and their regret over time."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import ceil
-from textwrap import wrap
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from io import BytesIO
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from conduit.bandits.policy import Vector
-from conduit.bench.frontier import Curve, Frontier, height
+from conduit.bench.frontier import Curve, Frontier, Point
 from conduit.bench.standings import Standing
-from conduit.bench.svg import FONT, GLYPH, GREY, INK, Box, Panel, Place, along, area, around, labels, line, mark, text
 from conduit.bench.tournament import MOMENTS, Arena, Run
+from conduit.routing.errors import ConfigurationError
 
-WIDTH, TOP, TALL = 1180, 100, 400
-LEGEND_ROW = 20
-MARKED = MOMENTS // 5
-"""Stretches between two marks on a line of regret."""
-BANDS = 6
-"""With more policies their bands would hide each other."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
+
+FORMATS = ("svg", "png", "pdf")
 PER_1000 = 1000.0
 """Dollars are shown per so many requests, to have fewer zeros."""
+BANDS = 6
+"""With more policies their bands would hide each other."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 """Okabe and Ito's, which differ for everybody; black is the hull's, and yellow does not show on white."""
+MARKS, DASHES = "osD^v", ("-", "--", ":")
+INK, GREY = "#222222", "#666666"
 
-Look = tuple[str, int, str]
-"""Colour, shape of the mark, dashes."""
+Look = tuple[str, str, str]
+"""Colour, mark, line style."""
 Played = Mapping[str, Sequence[Run]]
 """Runs by policy."""
 
 
-def draw(arena: Arena, runs: Sequence[Run], stood: Sequence[Standing]) -> str:
-    """The whole SVG document."""
+def picture_format(asked: str | None) -> str | None:
+    """One of FORMATS; None where no picture is drawn: on "none", or where nothing was asked for and matplotlib is not
+    there. Raises ConfigurationError, before a long run rather than after it."""
+    drawable = find_spec("matplotlib") is not None
+    if asked == "none" or (asked is None and not drawable):
+        return None
+    if asked is not None and asked not in FORMATS:
+        raise ConfigurationError(f"--format: {asked!r} is none of {', '.join(FORMATS)}, none")
+    if not drawable:
+        raise ConfigurationError(f"--format: {asked} needs matplotlib: pip install 'conduit-router[bench]'")
+    return asked or FORMATS[0]
+
+
+def draw(arena: Arena, runs: Sequence[Run], stood: Sequence[Standing], form: str) -> bytes:
+    """The picture in one of FORMATS."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     played = {s.policy: [r for r in runs if r.policy == s.policy] for s in stood}
     looks = {policy: look(i) for i, policy in enumerate(played)}
-    panel = _cost_panel(arena.frontier, played)
-    legend, end = _legend(stood, looks, _below(panel, arena.frontier))
-    high = end + 8
+    figure = Figure(figsize=(13, 6.8), layout="constrained")
+    costs, regrets = figure.subplots(1, 2, width_ratios=(3, 2))
+    _costs(costs, arena.frontier, played, looks)
+    _regrets(regrets, played, looks)
     heading = f"{arena.name}: {len(arena.rows)} prompts, {len(arena.frontier.singles)} models"
-    note = _note(runs)
-    parts = [text((24, 34), heading, size=17), text((24, 54), note, colour=GREY)]
-    parts += [*_costs(panel, arena.frontier, played, looks), *_regrets(played, looks), *legend]
-    size = f"viewBox='0 0 {WIDTH} {high}' width='{WIDTH}' height='{high}'"
-    start = f"<svg xmlns='http://www.w3.org/2000/svg' {size} {FONT}>"
-    white = f"<rect width='{WIDTH}' height='{high}' fill='white'/>"
-    return "\n".join([start, white, *parts, "</svg>\n"])
+    figure.suptitle(f"{plain(heading)}\n{_note(runs)}", x=0.01, ha="left", fontsize=11)
+    handles, labels = costs.get_legend_handles_labels()
+    captured = {s.policy: f"{s.policy} (capture {s.capture:+.3f})" for s in stood}
+    figure.legend(handles, [captured.get(each, each) for each in labels], loc="outside lower left", ncols=4, fontsize=9)
+    figure.draw_without_rendering()  # lays out: before it, nothing has a place
+    _label(costs, arena.frontier)
+    with rc_context(
+        {"svg.hashsalt": "conduit", "svg.fonttype": "none"}
+    ):  # the same runs give the same bytes; text is text
+        return _written(figure, form)
+
+
+def _written(figure: "Figure", form: str) -> bytes:
+    out = BytesIO()
+    moment = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
+    figure.savefig(out, format=form, dpi=110, metadata=moment)
+    return out.getvalue()
 
 
 def look(place: int) -> Look:
-    """Of the policy at this place: colours come round after six, shapes after five, dashes help the later ones."""
-    return COLOURS[place % len(COLOURS)], place, ("", "7 3", "2 3")[place // len(COLOURS) % 3]
+    """Of the policy at this place: colours come round after six, marks after five, line styles help the later ones."""
+    return COLOURS[place % len(COLOURS)], MARKS[place % len(MARKS)], DASHES[place // len(COLOURS) % len(DASHES)]
 
 
 def _note(runs: Sequence[Run]) -> str:
@@ -61,88 +94,76 @@ def _note(runs: Sequence[Run]) -> str:
 # ------------------------------------------------------------------ left: quality against cost
 
 
-def _costs(panel: Panel, frontier: Frontier, played: Played, looks: Mapping[str, Look]) -> Iterator[str]:
-    yield from panel.axes("Quality against cost", x="US dollars per 1000 requests", y="quality")
-    full: list[Box] = []
-    for curve, colour, dash in ((frontier.oracle, GREY, "5 4"), (frontier.hull, INK, "")):
-        places = panel.through(_sampled(panel, curve))
-        full += along(places)
-        yield line(places, colour=colour, dash=dash, width=1.4)
+def _costs(axes: "Axes", frontier: Frontier, played: Played, looks: Mapping[str, Look]) -> None:
+    from matplotlib.ticker import LogLocator
+
+    axes.set(xscale="log", xlabel="US dollars per 1000 requests", ylabel="quality", title="Quality against cost")
     for policy, runs in played.items():
         colour, shape, dash = looks[policy]
-        places = panel.through(means(runs))
-        full += [*along(places), *(around(place, 5) for place in places)]
-        yield line(places, colour=colour, width=1, dash=dash)
-        yield from (mark(place, shape=shape, colour=colour) for place in places)
-    yield from _singles(panel, frontier, full)
+        axes.plot(*np.transpose(means(runs)), color=colour, marker=shape, linestyle=dash, lw=1, ms=5, label=policy)
+    axes.plot(*_curve(frontier.hull), color=INK, lw=1.4, label="hull: best fixed mixture")
+    limits = axes.get_xlim()
+    axes.plot(*_curve(frontier.oracle), color=GREY, lw=1.4, ls="--", label="oracle: best choice per prompt")
+    singles = [(cost * PER_1000, quality) for cost, quality in frontier.singles.values()]
+    axes.plot(*np.transpose(singles), "o", mfc="white", mec=INK, ms=5, label="single model")
+    axes.set_xlim(limits[0] / 1.1, limits[1] * 1.1)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_formatter("")
+    axes.grid(color="#e6e6e6")
 
 
-def _singles(panel: Panel, frontier: Frontier, full: Sequence[Box]) -> Iterator[str]:
-    shown = {name: point for name, point in frontier.singles.items() if point[1] >= panel.y[0]}
-    named = [(short(name), panel.at(cost * PER_1000, quality)) for name, (cost, quality) in shown.items()]
-    yield from (mark(place, shape=0, colour="white", edge=INK, size=4.5) for _, place in named)
-    yield from labels(panel, named, full=full)
+def _curve(curve: Curve) -> Vector:
+    """(2, points): straight lines bend on a logarithmic axis."""
+    known_usd, known = np.transpose(curve)
+    costs = np.geomspace(max(known_usd[0], known_usd[-1] / 1e6, 1e-12), max(known_usd[-1], 1e-12), 150)
+    return np.array([costs * PER_1000, np.interp(costs, known_usd, known)])
 
 
-def _below(panel: Panel, frontier: Frontier) -> list[str]:
-    """Lines of words on the single models that are too bad to be shown without squeezing the others."""
-    missing = [(name, *point) for name, point in frontier.singles.items() if point[1] < panel.y[0]]
-    if not missing:
-        return []
-    words = [f"{short(name)} {quality:.2f} at {cost * PER_1000:.2g}" for name, cost, quality in missing]
-    return wrap(
-        f"Single models below the scale: {', '.join(words)}.", int((WIDTH - 100) / (GLYPH * 11)), break_on_hyphens=False
-    )
-
-
-def _cost_panel(frontier: Frontier, played: Played) -> Panel:
-    got = [point for runs in played.values() for point in means(runs)]
-    costs = [cost for cost, _ in got] + [cost * PER_1000 for cost, _ in frontier.singles.values()]
-    x = (min(costs) / 1.25, max(costs) * 1.4)
-    hull, top = [quality for _, quality in frontier.hull], height(frontier.oracle, x[1] / PER_1000)
-    low, high = min([*hull, *(quality for _, quality in got)]), max([*hull, top])
-    floor = low - 0.4 * (high - low)
-    shown = [quality for _, quality in frontier.singles.values() if quality >= floor]
-    return Panel(76, TOP, 600, TALL, x=x, y=_roomy([min(low, *shown), high]), log=True)
-
-
-def _sampled(panel: Panel, curve: Curve) -> list[Place]:
-    """Straight lines bend on a logarithmic axis, and an oracle has more corners than pixels."""
-    costs = np.geomspace(max(panel.x[0], curve[0][0] * PER_1000), panel.x[1], 150)
-    known_costs, known = np.transpose(curve)
-    return [(float(c), float(q)) for c, q in zip(costs, np.interp(costs / PER_1000, known_costs, known), strict=True)]
-
-
-def means(runs: Iterable[Run]) -> list[Place]:
-    """Cost and quality at each budget, mean over seeds."""
-    by_budget: dict[float, list[tuple[float, float]]] = {}
+def means(runs: Iterable[Run]) -> list[Point]:
+    """Cost of 1000 requests and quality at each budget, mean over seeds."""
+    by_budget: dict[float, list[Point]] = {}
     for run in runs:
         by_budget.setdefault(run.budget_usd, []).append((run.whole.cost_usd * PER_1000, run.whole.quality))
     found = [np.mean(by_budget[budget], axis=0) for budget in sorted(by_budget)]
     return [(float(cost), float(quality)) for cost, quality in found]
 
 
+def _label(axes: "Axes", frontier: Frontier) -> None:
+    """Each name beside its point, at the first place where it stays inside and covers no other."""
+    places = [(dx, dy) for dy, dx in product((0, 9, -9, 18, -18, 27, -27, 36, -36), (6, -6))]
+    told: list[Annotation] = []
+    white = {"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.5}
+    small: dict[str, Any] = {"fontsize": 7, "color": GREY, "va": "center", "bbox": white}
+    for name, (cost_usd, quality) in frontier.singles.items():
+        text = axes.annotate(
+            plain(short(name)), (cost_usd * PER_1000, quality), (0, 0), textcoords="offset points", **small
+        )
+        for offset in places:
+            text.set(position=offset, horizontalalignment="left" if offset[0] > 0 else "right")
+            box = text.get_window_extent()
+            if axes.bbox.x1 > box.x1 and not any(box.overlaps(each.get_window_extent()) for each in told):
+                break
+        told.append(text)
+
+
 # ------------------------------------------------------------------ right: regret over time
 
 
-def _regrets(played: Played, looks: Mapping[str, Look]) -> Iterator[str]:
-    curves = {policy: _by_seed(runs) for policy, runs in played.items()}
-    n = max(runs[0].n for runs in played.values())
-    times = np.linspace(0, n, MOMENTS + 1)
-    seen = [float(v) for curve in curves.values() for band in _band(curve) for v in band]
-    panel = Panel(772, TOP, 384, TALL, x=(0, n), y=_roomy([0.0, *seen]))
-    title = "Regret to the hull, over time"
-    yield from panel.axes(title, x="prompts", y="cumulative regret, in quality (below 0: better than the hull)")
-    yield line(panel.through([(0, 0), (n, 0)]), colour=INK, width=1.4)
-    for policy, curve in curves.items() if len(curves) <= BANDS else ():
-        low, high = _band(curve)
-        edge = [*zip(times, low, strict=True), *zip(times[::-1], high[::-1], strict=True)]
-        yield area(panel.through(edge), colour=looks[policy][0])
-    for policy, curve in curves.items():
+def _regrets(axes: "Axes", played: Played, looks: Mapping[str, Look]) -> None:
+    axes.set(xlabel="prompts", ylabel="in quality (below 0: better than the hull)")
+    axes.set_title("Cumulative regret to the hull")
+    times = np.linspace(0, max(runs[0].n for runs in played.values()), MOMENTS + 1)
+    axes.axhline(0, color=INK, lw=1.4)
+    for policy, runs in played.items():
         colour, shape, dash = looks[policy]
-        places = panel.through(zip(times, curve.mean(axis=0), strict=True))
-        yield line(places, colour=colour, width=1.8, dash=dash)
-        yield from (mark(place, shape=shape, colour=colour, size=3.5) for place in places[MARKED::MARKED])
+        curve = _by_seed(runs)
+        axes.plot(
+            times, curve.mean(axis=0), color=colour, marker=shape, linestyle=dash, ms=4, markevery=MOMENTS // 5, lw=1.6
+        )
+        if len(played) <= BANDS:
+            axes.fill_between(times, *_band(curve), color=colour, alpha=0.15, lw=0)
+    axes.grid(color="#e6e6e6")
 
 
 def _by_seed(runs: Sequence[Run]) -> Vector:
@@ -157,34 +178,7 @@ def _band(curve: Vector) -> tuple[Vector, Vector]:
     return curve.mean(axis=0) - error, curve.mean(axis=0) + error
 
 
-# ------------------------------------------------------------------ around them
-
-
-def _legend(stood: Sequence[Standing], looks: Mapping[str, Look], notes: Sequence[str]) -> tuple[list[str], float]:
-    """In columns below both panels, the notes below it; where it ends."""
-    words = ["single model", "hull: best fixed mixture", "oracle: best choice per prompt"]
-    words += [f"{s.policy} (capture {s.capture:+.3f})" for s in stood]
-    across = max(map(len, words)) * GLYPH * 11 + 60
-    columns = max(1, int((WIDTH - 76) // across))
-    top = TOP + TALL + 64
-    parts: list[str] = []
-    for i, name in enumerate(words):
-        place = (76 + i % columns * across, top + i // columns * LEGEND_ROW)
-        parts += [*_sample(i, place, [*looks.values()]), text((place[0] + 40, place[1] + 4), name)]
-    end = top + ceil(len(words) / columns) * LEGEND_ROW
-    parts += [text((76, end + 4 + i * LEGEND_ROW), note, colour=GREY) for i, note in enumerate(notes)]
-    return parts, end + len(notes) * LEGEND_ROW
-
-
-def _sample(i: int, place: Place, looks: Sequence[Look]) -> list[str]:
-    x, y = place
-    stroke, middle = [(x, y), (x + 32, y)], (x + 16, y)
-    if i == 0:
-        return [mark(middle, shape=0, colour="white", edge=INK, size=4.5)]
-    if i < 3:
-        return [line(stroke, colour=INK if i == 1 else GREY, dash="" if i == 1 else "5 4", width=1.4)]
-    colour, shape, dash = looks[i - 3]
-    return [line(stroke, colour=colour, dash=dash), mark(middle, shape=shape, colour=colour)]
+# ------------------------------------------------------------------ words
 
 
 def short(name: str, most: int = 34) -> str:
@@ -193,8 +187,6 @@ def short(name: str, most: int = 34) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def _roomy(values: Sequence[float]) -> tuple[float, float]:
-    """A range with a margin, and never empty."""
-    low, high = min(values), max(values)
-    margin = 0.05 * (high - low) or 0.5
-    return low - margin, high + margin
+def plain(words: str) -> str:
+    """A dollar would begin a formula."""
+    return words.replace("$", r"\$")

@@ -95,11 +95,12 @@ def bench(
     limit: int | None = typer.Option(None, min=1, help="Play only so many prompts of each table."),
     jobs: int = typer.Option(1, min=1, help="Processes."),
     out: Path = typer.Option(Path("bench-results"), help="Folder for results.json and a picture of each table."),
+    form: str | None = typer.Option(None, "--format", help="Of the pictures: svg, png, pdf, none.", show_default="svg"),
 ) -> None:
     """Let policies compete on routing tables: from a cold start, under budgets, over seeds."""
     from conduit.cli.bench import run_bench
 
-    run_bench(tables, policies=policy, budgets=budgets, seeds=seeds, limit=limit, jobs=jobs, out=out)
+    run_bench(tables, policies=policy, budgets=budgets, seeds=seeds, limit=limit, jobs=jobs, out=out, form=form)
 
 
 @app.command()

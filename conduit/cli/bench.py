@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from conduit.bench.frontier import frontier
-from conduit.bench.plot import draw
+from conduit.bench.plot import draw, picture_format
 from conduit.bench.replay import FOR_PRICES, priced_models, shuffled
 from conduit.bench.standings import LEVEL, Standing, standings
 from conduit.bench.tables import read_table
@@ -24,6 +24,7 @@ from conduit.routing.policies import POLICIES
 from conduit.routing.router import Router
 
 CONTENDERS = ("hierarchical", "thompson_sampling", "linucb", "paced_linucb")
+NO_PICTURE = "no picture (pip install 'conduit-router[bench]')"
 EVERY = "all"
 """As a policy: every one that has a name."""
 
@@ -47,8 +48,11 @@ def run_bench(
     limit: int | None,
     jobs: int,
     out: Path,
+    form: str | None,
 ) -> None:
-    """Raises ConfigurationError for a table, a policy or a folder that cannot be used, before anything is played."""
+    """Raises ConfigurationError for a table, a policy, a folder or a format that cannot be used, before anything is
+    played."""
+    form = picture_format(form)
     names = POLICIES if EVERY in policies else policies or CONTENDERS
     plan = Plan(list(dict.fromkeys(names)), budgets, seeds, limit)
     arenas = [_arena(path, plan) for path in tables]
@@ -60,9 +64,11 @@ def run_bench(
         stood = standings(runs)
         done.append(_told(arena, plan, runs, stood))
         results = orjson.dumps({"plan": plan, "tables": done}, option=orjson.OPT_INDENT_2)
-        _write(out, {"results.json": results, f"{arena.name}.svg": draw(arena, runs, stood).encode()})
+        pictures = {f"{arena.name}.{form}": draw(arena, runs, stood, form)} if form else {}
+        _write(out, {"results.json": results} | pictures)
         Console().print(standings_table(stood), footnote(arena, plan), "", sep="\n")
-    Console().print(f"written: {out}/results.json, {', '.join(f'{a.name}.svg' for a in arenas)}", highlight=False)
+    drawn = ", ".join(f"{arena.name}.{form}" for arena in arenas) if form else NO_PICTURE
+    Console().print(f"written: {out}/results.json, {drawn}", highlight=False)
 
 
 # ------------------------------------------------------------------ before
