@@ -3,7 +3,7 @@ lies in storage.py, all else here."""
 
 from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from conduit.core.admission import Admission
 from conduit.core.events import Event
@@ -45,8 +45,7 @@ class Answer:
     data: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One server-sent event: `raw` as the provider sent it (empty: not for the caller), and its JSON, if it has any."""
 
     raw: bytes

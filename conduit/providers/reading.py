@@ -23,7 +23,7 @@ class StreamReading:
         """Whether anything with content has come."""
         self._hide_usage = hide_usage
         self._splitter = Splitter()
-        self._finished: dict[str, bool] = {}
+        self._finished: dict[int | str, bool] = {}
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         for event in self._splitter.feed(chunk):
@@ -51,8 +51,10 @@ class StreamReading:
         if (error := error_of(data)) is not None:
             raise told(error, where="stream")
         for choice in choices:
-            index = str(choice.get("index", 0))
-            self._finished[index] = self._finished.get(index, False) or bool(choice.get("finish_reason"))
+            index, reason = choice.get("index", 0), choice.get("finish_reason")
+            index = index if type(index) is int else str(index)
+            if reason or index not in self._finished:
+                self._finished[index] = bool(reason)
         self.begun = self.begun or has_content(data)
         only_usage = data.get("usage") is not None and all(map(_says_nothing, choices))
         return Frame(b"" if only_usage and self._hide_usage else event.raw, data)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from conduit.core.errors import UpstreamError
 
@@ -16,8 +16,7 @@ _END = re.compile(_EOL + _EOL)
 _LONGEST_END = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event: `raw` with its blank line, as received, and its data lines joined; None when it has none."""
 
     raw: bytes
@@ -63,5 +62,7 @@ class Splitter:
 
 
 def _data(text: bytes) -> bytes | None:
+    if text.startswith(b"data: ") and text.find(b"\n") >= len(text) - 2 and b"\r" not in text:
+        return text[6:].rstrip(b"\n")  # one line and its end: nearly every event
     lines = [line[5:].removeprefix(b" ") for line in text.splitlines() if line.startswith(b"data:") or line == b"data"]
     return b"\n".join(lines) if lines else None

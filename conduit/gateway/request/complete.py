@@ -300,15 +300,15 @@ class Gateway:
                     exchange.meter.read(frame.data or {})
                     if transcript is not None:
                         transcript.read(frame.data or {})
+                    if recording is not None:
+                        recording.add(frame.raw)
+                    handed_s = self._clock.elapsed_s()
                     if frame.raw:
-                        if recording is not None:
-                            recording.add(frame.raw)
-                        handed_s = self._clock.elapsed_s()
                         yield frame.raw
-                        exchange.reader_s += self._clock.elapsed_s() - handed_s
-                    awaited_s = self._clock.elapsed_s()
+                    taken_s = self._clock.elapsed_s()
+                    exchange.reader_s += taken_s - handed_s
                     frame = next(ready, None) or await anext(rest, None)
-                    exchange.models_s += self._clock.elapsed_s() - awaited_s
+                    exchange.models_s += self._clock.elapsed_s() - taken_s
             status, exchange.answered = Status.ANSWERED, True
             self._breaker.answered(exchange.model, ask.scope)
         except UpstreamError as error:

@@ -28,8 +28,10 @@ def weight_of(choices: object) -> int:
 def _weight(part: object) -> int:
     if not isinstance(part, Mapping):
         return 0
+    if len(part) == 1 and isinstance(text := part.get("content"), str):  # nearly every frame
+        return weigh(text)
     texts = [value for name, value in part.items() if value and name not in BESIDE]
-    if len(texts) == 1 and isinstance(texts[0], str):  # nearly every frame
+    if len(texts) == 1 and isinstance(texts[0], str):
         return weigh(texts[0])
     # Some servers say the same in two fields: `reasoning` and `reasoning_content`, or `reasoning_details`.
     return sum(PICTURE if text.startswith("data:") else weigh(text) for text in set(_strings(part, DEEPEST)))

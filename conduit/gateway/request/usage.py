@@ -58,10 +58,9 @@ def count(number: object) -> int | None:
 
 def _elsewhere(data: Said) -> object:
     choices = data.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    told = choice.get("usage") if isinstance(choice, dict) else None
-    groq = data.get("x_groq")
-    return told or (groq.get("usage") if isinstance(groq, dict) else None)
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict) and (told := choices[0].get("usage")):
+        return told
+    return groq.get("usage") if isinstance(groq := data.get("x_groq"), dict) else None
 
 
 def _read(said: Said) -> Usage:
