@@ -82,7 +82,8 @@ class Solution:
     def covariance(self, x: Vector, rows: NDArray[np.intp]) -> Vector:
         """(n, n) covariance of theta_a' x over the arms in `rows`."""
         x = x.astype(self.M.dtype)
-        m = (self.M.reshape(-1, len(x)) @ x).reshape(-1, len(x))[rows]
+        few = 2 * len(rows) < len(self.M)  # all at once are one product, a few alone are less to read
+        m = self.M[rows] @ x if few else (self.M.reshape(-1, len(x)) @ x).reshape(-1, len(x))[rows]
         g = (self.Z[rows][:, :, None] * (m / self.T)[:, None, :]).reshape(len(rows), -1) @ self.root
         covariance = (g @ g.T).astype(np.float64)
         covariance.flat[:: len(rows) + 1] += np.maximum(m @ x, 0.0)  # rounding may find less than none
