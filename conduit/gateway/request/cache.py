@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from conduit.core.cached import NONCE_BYTES, CachedAnswer, Slot, cacheable, opened, sealed, slot_of
+from conduit.core.cache_entry import NONCE_BYTES, CachedAnswer, Slot, cacheable, opened, sealed, slot_of
 from conduit.core.errors import CacheUnavailable
 from conduit.core.events import CacheAsked, Degraded
 from conduit.core.protocols import Listener

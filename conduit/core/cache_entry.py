@@ -1,22 +1,25 @@
 """Answers that are kept for who asks the same again: which may be, and under a name from which nobody reads the
 request."""
 
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b, shake_256
+from hashlib import blake2b
+from typing import TYPE_CHECKING
 
-import numpy as np
 import orjson
 
 from conduit.routing.query import Query
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 USUAL_TEMPERATURE = 1.0
 """Of a request that names none, as OpenAI's API has it."""
 ACTING = ("tools", "functions", "web_search_options", "store")
 """Fields of a body whose answer may depend on more than the request, or has effects elsewhere."""
-NONCE_BYTES = 16
-MARK_BYTES = 32
+VERSION = b"\x02"
+"""Before the second, answers were sealed otherwise: such are not found, and asked for again."""
+NONCE_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +81,33 @@ def _digest(text: bytes, purpose: bytes) -> bytes:
 
 
 def sealed(answer: CachedAnswer, slot: Slot, nonce: bytes) -> bytes:
-    """Nonce, mark, and the answer under a keystream of SHAKE-256. The `nonce` must be new each time."""
+    """Version, nonce, and the answer under AES-256-GCM (NIST SP 800-38D), bound to its slot's name. The `nonce` must be
+    new each time: a slot's secret seals as many answers as its request has had, far below 2^32."""
     about = orjson.dumps([answer.model, answer.decision_id, answer.response_id])
-    hidden = _hidden(about + b"\n" + answer.body, slot.secret, nonce)
-    return nonce + _mark(hidden, slot.secret, nonce) + hidden
+    return VERSION + nonce + _cipher(slot).encrypt(nonce, about + b"\n" + answer.body, _bound(slot))
 
 
 def opened(blob: bytes, slot: Slot) -> CachedAnswer | None:
-    """None when it is not what was sealed there."""
-    nonce, mark, hidden = blob[:NONCE_BYTES], blob[NONCE_BYTES:][:MARK_BYTES], blob[NONCE_BYTES + MARK_BYTES :]
-    if not hmac.compare_digest(mark, _mark(hidden, slot.secret, nonce)):
+    """None when it is not what was sealed there, or was by another version of Conduit."""
+    from cryptography.exceptions import InvalidTag
+
+    nonce, hidden = blob[1:][:NONCE_BYTES], blob[1 + NONCE_BYTES :]
+    if blob[:1] != VERSION or len(nonce) < NONCE_BYTES:
         return None
-    about, _, body = _hidden(hidden, slot.secret, nonce).partition(b"\n")
+    try:
+        about, _, body = _cipher(slot).decrypt(nonce, hidden, _bound(slot)).partition(b"\n")
+    except InvalidTag:
+        return None
     model, decision_id, response_id = orjson.loads(about)
     return CachedAnswer(model, decision_id, response_id, body)
 
 
-def _hidden(text: bytes, secret: bytes, nonce: bytes) -> bytes:
-    """Its own inverse."""
-    stream = shake_256(b"hide" + secret + nonce).digest(len(text))
-    return (np.frombuffer(text, np.uint8) ^ np.frombuffer(stream, np.uint8)).tobytes()
+def _cipher(slot: Slot) -> "AESGCM":
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(slot.secret)
 
 
-def _mark(hidden: bytes, secret: bytes, nonce: bytes) -> bytes:
-    return blake2b(nonce + hidden, digest_size=MARK_BYTES, key=secret).digest()
+def _bound(slot: Slot) -> bytes:
+    """What is authenticated with the answer: moved under another name, it opens no more."""
+    return VERSION + slot.name.encode()
