@@ -18,6 +18,7 @@ from conduit.api.headers import CrossOrigin, SecurityHeaders, cors
 from conduit.api.opendoor import OpenDoor
 from conduit.api.paths import PROBES, routed_path, sent
 from conduit.api.payloads import PayloadTap
+from conduit.api.peer import TrustedProxies
 from conduit.api.ratelimit import RateLimit
 from conduit.api.routes import ROUTES
 from conduit.api.sizelimit import SizeLimit
@@ -49,6 +50,7 @@ def middleware(
     kept = () if payloads is None else (_tap(settings, payloads, clock),)
     return (
         Middleware(RequestContext, clock=clock, ids=ids, listener=listener),
+        Middleware(TrustedProxies, trusted=parsed_networks(settings.trusted_proxies)),
         Middleware(SecurityHeaders),
         Middleware(CrossOrigin, **cors(parsed_list(settings.cors_allowed_origins))),
         Middleware(ErrorBoundary),
@@ -63,7 +65,6 @@ def middleware(
         Middleware(
             FailedAuthThrottle,
             limit=settings.api_failed_auth_limit,
-            trusted=parsed_networks(settings.trusted_proxies),
             ids=ids,
         ),
         Middleware(Authentication, protected_prefixes=covered(settings.api_protected_prefixes)),
@@ -80,7 +81,6 @@ def middleware(
                 settings.api_concurrent_limit or None,
             ),
             unsaid_tokens=settings.api_token_hold,
-            trusted=parsed_networks(settings.trusted_proxies),
             ids=ids,
         ),
         *kept,

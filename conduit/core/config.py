@@ -77,7 +77,8 @@ class Settings(BaseModel):
         False, description="Answer 503 while limits cannot be counted in Redis, where else each process counts alone."
     )
     trusted_proxies: str = Field(
-        "", description="Addresses and blocks, separated by commas, whose X-Forwarded-For is believed."
+        "",
+        description="Addresses and blocks, separated by commas, whose X-Forwarded-For and -Proto are believed.",
     )
     cors_allowed_origins: str = Field(
         "", description="Origins, separated by commas, whose pages may call from a browser; * is any."

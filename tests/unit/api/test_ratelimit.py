@@ -11,6 +11,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import LimitReached, Problem
+from conduit.api.peer import TrustedProxies
 from conduit.api.ratelimit import RateLimit, set_aside
 from conduit.core.admission import Admission
 from conduit.core.errors import WindowUnavailable
@@ -94,8 +95,8 @@ class Bench:
             fails_closed=fails_closed,
         )
         self._inner = app or fine
-        trusted = [ip_network("10.0.0.0/8")]
-        self._layer = RateLimit(self._count, usual=limits, trusted=trusted, ids=CountingIds(), unsaid_tokens=50)
+        limit = RateLimit(self._count, usual=limits, ids=CountingIds(), unsaid_tokens=50)
+        self._layer = TrustedProxies(limit, [ip_network("10.0.0.0/8")])
 
     async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.runs += 1
