@@ -120,7 +120,7 @@ class RequestContext:
     """Gives each request its id, and logs one line when it ends: nobody is refused without one.
 
     What is inside may put fields for that line into ``scope["conduit.log"]``; never a prompt, never a secret. Most of
-    them come by events (observability/notes.py).
+    them come by events (observability/logging/access_log.py).
     """
 
     def __init__(self, app: ASGIApp, *, clock: Clock, ids: Ids, listener: Listener = nobody) -> None:
