@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import orjson
 
-from conduit.core.cached import CachedAnswer
+from conduit.core.cache_entry import CachedAnswer
 from conduit.core.errors import AllModelsFailed, BudgetExceeded, LedgerError, UpstreamError, UpstreamRejected
 from conduit.core.events import Decided, Degraded, Settled
 from conduit.core.protocols import Answer, Call, Frame, Listener, Provider, Timeouts

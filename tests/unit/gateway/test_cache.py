@@ -6,7 +6,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from conduit.core.cached import CachedAnswer
+from conduit.core.cache_entry import CachedAnswer
 from conduit.core.errors import CacheUnavailable
 from conduit.core.events import CacheAsked, Degraded, Event, Settled
 from conduit.core.protocols import Frame

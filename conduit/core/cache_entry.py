@@ -1,12 +1,9 @@
-"""Answers that are kept for who asks the same again: which may be, and under a name from which nobody reads the
-request."""
+"""An entry of the answer cache: which answers may be one, and the name and the key that the request itself gives it."""
 
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b, shake_256
+from hashlib import blake2b
 
-import numpy as np
 import orjson
 
 from conduit.routing.query import Query
@@ -15,8 +12,6 @@ USUAL_TEMPERATURE = 1.0
 """Of a request that names none, as OpenAI's API has it."""
 ACTING = ("tools", "functions", "web_search_options", "store")
 """Fields of a body whose answer may depend on more than the request, or has effects elsewhere."""
-NONCE_BYTES = 16
-MARK_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +31,7 @@ class Slot:
 
     name: str
     secret: bytes = field(repr=False)
-    """With which the answer is sealed: only who sends the same request under the same key can open it."""
+    """The cipher's key: only who sends the same request under the same key can open the answer. See sealing.py."""
 
 
 def cacheable(body: Mapping[str, object], *, most_temperature: float) -> bool:
@@ -72,33 +67,3 @@ def slot_of(query: Query, body: Mapping[str, object], *, model: str | None, stre
 
 def _digest(text: bytes, purpose: bytes) -> bytes:
     return blake2b(text, digest_size=32, person=purpose).digest()
-
-
-# ------------------------------------------------------------------ sealed
-
-
-def sealed(answer: CachedAnswer, slot: Slot, nonce: bytes) -> bytes:
-    """Nonce, mark, and the answer under a keystream of SHAKE-256. The `nonce` must be new each time."""
-    about = orjson.dumps([answer.model, answer.decision_id, answer.response_id])
-    hidden = _hidden(about + b"\n" + answer.body, slot.secret, nonce)
-    return nonce + _mark(hidden, slot.secret, nonce) + hidden
-
-
-def opened(blob: bytes, slot: Slot) -> CachedAnswer | None:
-    """None when it is not what was sealed there."""
-    nonce, mark, hidden = blob[:NONCE_BYTES], blob[NONCE_BYTES:][:MARK_BYTES], blob[NONCE_BYTES + MARK_BYTES :]
-    if not hmac.compare_digest(mark, _mark(hidden, slot.secret, nonce)):
-        return None
-    about, _, body = _hidden(hidden, slot.secret, nonce).partition(b"\n")
-    model, decision_id, response_id = orjson.loads(about)
-    return CachedAnswer(model, decision_id, response_id, body)
-
-
-def _hidden(text: bytes, secret: bytes, nonce: bytes) -> bytes:
-    """Its own inverse."""
-    stream = shake_256(b"hide" + secret + nonce).digest(len(text))
-    return (np.frombuffer(text, np.uint8) ^ np.frombuffer(stream, np.uint8)).tobytes()
-
-
-def _mark(hidden: bytes, secret: bytes, nonce: bytes) -> bytes:
-    return blake2b(nonce + hidden, digest_size=MARK_BYTES, key=secret).digest()
