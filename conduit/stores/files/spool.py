@@ -2,7 +2,8 @@
 all.
 
 It has the ledger's tables, so whatever reads a ledger reads it. A row's rowid says in which append it came, and at
-which place. All is in SQLite's write-ahead log first, whose checksums tell what a disk did not keep.
+which place. What a disk did not keep as it was written is told by checksums: those of SQLite's write-ahead log, in
+which all is at first, and one of each append.
 """
 
 import errno
@@ -11,8 +12,11 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
+from zlib import crc32
 
 from sqlalchemy import Boolean, Table
 from sqlalchemy.dialects import sqlite
@@ -29,6 +33,8 @@ LOG = "-wal"
 TABLES = (decisions, outcomes, feedback, observations)
 PLACES = 20
 """Bits of a rowid that say the place of a row in its append; those above them count the appends."""
+NEVER = 1 << 42
+"""More appends than there will ever be."""
 PAGE_BYTES = 1024
 """With larger pages a single append, of 2 kB, writes several times as much."""
 MOST_LOG_BYTES = 4 * 2**20
@@ -51,6 +57,15 @@ SETTINGS = (
 
 class SpoolFull(Exception):
     """There is no room for these appends."""
+
+
+@dataclass(slots=True)
+class Append:
+    """Rows that stand or fall together."""
+
+    number: int
+    rows: Rows = field(default_factory=list)
+    checksum: int = 0
 
 
 class SpoolFile:
@@ -124,11 +139,15 @@ class SpoolFile:
             return []
         try:
             first = self._first_after(self._passed)
-            found = {} if first is None else self._between(first, first + most)
+            found = [] if first is None else self._between(first, first + most)
+            sums = {} if first is None else self._sums(first, first + most)
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{self.path.name}: {error}") from None
-        self._peeked = max(found, default=self._passed)
-        return [found[number] for number in sorted(found)]
+        whole = list(takewhile(lambda append: sums.get(append.number) == append.checksum, found))
+        if len(whole) == 0 < len(found) + len(sums):
+            raise ValueError(f"{self.path.name}: an append is not what was written")
+        self._peeked = whole[-1].number if whole else self._passed
+        return [append.rows for append in whole]
 
     def advance(self) -> None:
         """Past what was peeked at."""
@@ -166,21 +185,36 @@ class SpoolFile:
         with _transaction(connection):
             for table, values in by_table.items():
                 connection.executemany(_into(table), values)
+            found = self._between(self._last + 1, NEVER)  # as SQLite gives it back, which may differ: 1 for 1.0
+            sums = [(append.number, append.checksum) for append in found]
+            connection.executemany("INSERT INTO checksums VALUES (?, ?)", sums)
         if _size(_log(self.path)) > MOST_LOG_BYTES:
             with suppress(sqlite3.DatabaseError):  # on a full disk the log grows on
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _first_after(self, number: int) -> int | None:
-        """Of the appends that are there: where a page is lost some are not."""
+        """Of the appends that are there, or of which there is a checksum."""
         found = [_first_from(self._open, table, (number + 1) << PLACES) for table in _tables_of(self._open)]
-        return min((rowid >> PLACES for rowid in found if rowid is not None), default=None)
+        if not found:
+            return None
+        (first,) = self._open.execute("SELECT min(number) FROM checksums WHERE number > ?", [number]).fetchone()
+        return min(
+            [rowid >> PLACES for rowid in found if rowid is not None] + [first] * (first is not None), default=None
+        )
 
-    def _between(self, first: int, end: int) -> Mapping[int, Rows]:
-        by_number: dict[int, Rows] = defaultdict(list)
+    def _between(self, first: int, end: int) -> list["Append"]:
+        by_number: dict[int, Append] = {}
         for table in _tables_of(self._open):
-            for number, row in _read(self._open, table, first << PLACES, end << PLACES):
-                by_number[number].append((table, row))
-        return by_number
+            for rowid, row, stored in _read(self._open, table, first << PLACES, end << PLACES):
+                number = rowid >> PLACES
+                append = by_number.setdefault(number, Append(number))
+                append.rows.append((table, row))
+                append.checksum = crc32(stored, append.checksum)
+        return [by_number[number] for number in sorted(by_number)]
+
+    def _sums(self, first: int, end: int) -> Mapping[int, int]:
+        chosen = "SELECT number, crc32 FROM checksums WHERE number >= ? AND number < ?"
+        return dict(self._open.execute(chosen, (first, end)).fetchall())
 
     def _survey(self, connection: sqlite3.Connection) -> None:
         """Whether that is all."""
@@ -265,10 +299,12 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _create_tables(connection: sqlite3.Connection) -> None:
-    """Those of the ledger, and its revision. Without indexes, for nothing is looked for here."""
+    """Those of the ledger, without indexes, for nothing is looked for here; its revision; and checksums of appends,
+    for SQLite has none of what is in the file proper."""
     with _transaction(connection):
         for table in TABLES:
             connection.execute(str(CreateTable(table).compile(dialect=sqlite.dialect())))
+        connection.execute("CREATE TABLE checksums (number INTEGER PRIMARY KEY, crc32 INTEGER NOT NULL)")
         connection.execute(f"CREATE TABLE {migrate.VERSIONS} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
         connection.execute(f"INSERT INTO {migrate.VERSIONS} VALUES (?)", [migrate.HEAD])  # noqa: S608  # nosec B608
 
@@ -291,17 +327,17 @@ def _first_from(connection: sqlite3.Connection, table: Table, rowid: int) -> int
     return found
 
 
-def _read(connection: sqlite3.Connection, table: Table, first: int, end: int) -> Iterator[tuple[int, Row]]:
-    """The number of its append with each row. A column that an older Conduit did not have is null."""
-    there = {column[1] for column in connection.execute(f"PRAGMA table_info({table.name})")}
+def _read(connection: sqlite3.Connection, table: Table, first: int, end: int) -> Iterator[tuple[int, Row, bytes]]:
+    """Rowids, rows, and what a checksum is made of. A column that an older Conduit did not have is null."""
     columns = {str(column.name): isinstance(column.type, Boolean) for column in own_columns(table)}
-    names = [name for name in columns if name in there]
-    chosen = f"SELECT rowid, {', '.join(names)} FROM {table.name} WHERE rowid >= ? AND rowid < ? ORDER BY rowid"  # noqa: S608  # nosec B608
+    chosen = f"SELECT rowid, * FROM {table.name} WHERE rowid >= ? AND rowid < ? ORDER BY rowid"  # noqa: S608  # nosec B608
     with closing(connection.execute(chosen, (first, end))) as found:
+        names = [column[0] for column in found.description][1:]
         for rowid, *values in found:
-            row: Row = dict.fromkeys(columns) | dict(zip(names, values, strict=True))
+            there = dict(zip(names, values, strict=True))
+            row: Row = {name: there.get(name) for name in columns}
             row |= {name: bool(row[name]) for name, truth in columns.items() if truth and row[name] is not None}
-            yield rowid >> PLACES, row
+            yield rowid, row, ascii((rowid, there)).encode()
 
 
 # ------------------------------------------------------------------ files

@@ -145,9 +145,13 @@ async def test_a_file_of_older_code_that_knew_fewer_columns_is_written(url: str,
             ]
         )
         file.close()
-    with closing(sqlite3.connect(folder / "dead-0.spooled", isolation_level=None)) as older:
-        older.execute("ALTER TABLE decisions DROP COLUMN prompt")
-        older.execute("ALTER TABLE decisions DROP COLUMN prompt_hash")
+    older = SpoolFile.adopt(folder / "dead-0.spooled")
+    assert older is not None
+    older._open.execute("ALTER TABLE decisions DROP COLUMN prompt")
+    older._open.execute("ALTER TABLE decisions DROP COLUMN prompt_hash")
+    for append in older._between(1, 9):
+        older._open.execute("UPDATE checksums SET crc32 = ? WHERE number = ?", (append.checksum, append.number))
+    older.close()
     async with opened(url, spool=Terms(folder, 10**7, "mine")) as ledger:
         await _all_eight(ledger, texts_of=(10, 11, 12, 13))
         assert not any(folder.iterdir())

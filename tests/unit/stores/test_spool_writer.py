@@ -204,11 +204,12 @@ async def test_a_damaged_file_is_told_and_kept_and_what_can_be_read_of_it_is_wri
 ) -> None:
     """And the start goes on."""
     bench.book.away = True
-    await asyncio.gather(*bench.decide(*range(200)))
+    for number in range(0, 200, 5):
+        await asyncio.gather(*bench.decide(*range(number, number + 5)))
     await bench.stop()
     path = tmp_path / "mine-1.spooled"
     if damage == "cut off":
-        os.truncate(path, path.stat().st_size // 2)
+        os.truncate(path, path.stat().st_size * 9 // 10)
     elif damage == "garbage":
         path.write_bytes(b"garbage" * 1000)
     else:
