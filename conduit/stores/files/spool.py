@@ -10,33 +10,36 @@ import errno
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from zlib import crc32
 
-from sqlalchemy import Boolean, Table
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateTable
+from sqlalchemy import Table
 
+from conduit.stores.files.spool_database import (
+    PLACES,
+    code,
+    connected,
+    create_tables,
+    disk_errors,
+    first_from,
+    into,
+    read,
+    tables_of,
+    transaction,
+)
 from conduit.stores.files.spool_log import lost_commits
-from conduit.stores.sql import migrate
-from conduit.stores.sql.rows import Row, Rows
-from conduit.stores.sql.tables import decisions, feedback, observations, outcomes, own_columns
+from conduit.stores.sql.rows import Rows
+from conduit.stores.sql.tables import own_columns
 
 SUFFIX = ".spooled"
 DAMAGED = ".damaged"
 LOG = "-wal"
-TABLES = (decisions, outcomes, feedback, observations)
-PLACES = 20
-"""Bits of a rowid that say the place of a row in its append; those above them count the appends."""
 NEVER = 1 << 42
 """More appends than there will ever be."""
-PAGE_BYTES = 1024
-"""With larger pages a single append, of 2 kB, writes several times as much."""
 MOST_LOG_BYTES = 4 * 2**20
 """Then it is written into the file proper, which takes some 20 ms, and cut off."""
 NUMBER_BYTES = 8
@@ -45,13 +48,6 @@ TRIAL = 64 * 1024
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 ANOTHERS = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
-)
-SETTINGS = (
-    f"page_size={PAGE_BYTES}",
-    "locking_mode=EXCLUSIVE",  # from the first access to the end of the process: it tells the living from the dead
-    "journal_mode=WAL",
-    "synchronous=FULL",  # a commit returns after the disk has it
-    "wal_autocheckpoint=0",
 )
 
 
@@ -88,9 +84,9 @@ class SpoolFile:
         path = folder / f"{name}{SUFFIX}"
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         try:
-            with _disk_errors():  # it has its lock before it has a byte, and what is empty nobody adopts
-                connection = _connected(path)
-                _create_tables(connection)
+            with disk_errors():  # it has its lock before it has a byte, and what is empty nobody adopts
+                connection = connected(path)
+                create_tables(connection)
             _sync_folder(folder)
         except OSError:
             _unlink(path)
@@ -103,9 +99,9 @@ class SpoolFile:
         if _size(path) == 0:  # SQLite would throw its log away
             return cls(path, None)
         try:
-            connection = _connected(path, "writable_schema=ON")  # else SQLite opens nothing that is cut off
+            connection = connected(path, "PRAGMA writable_schema=ON")  # else SQLite opens nothing that is cut off
         except sqlite3.DatabaseError as error:
-            return None if _code(error) in ANOTHERS else cls(path, None)
+            return None if code(error) in ANOTHERS else cls(path, None)
         if not path.exists():  # the first one has emptied it, and taken it away
             connection.close()
             return None
@@ -126,7 +122,7 @@ class SpoolFile:
             raise SpoolFull
         if not self.path.exists():  # a removed file takes what nobody would find
             raise FileNotFoundError(errno.ENOENT, "the spool's file was removed", str(self.path))
-        with _disk_errors():
+        with disk_errors():
             self._insert(by_table)
         self._last += len(appends)
         self.size += size
@@ -182,9 +178,9 @@ class SpoolFile:
 
     def _insert(self, by_table: Mapping[Table, Sequence[Sequence[object]]]) -> None:
         connection = self._open
-        with _transaction(connection):
+        with transaction(connection):
             for table, values in by_table.items():
-                connection.executemany(_into(table), values)
+                connection.executemany(into(table), values)
             found = self._between(self._last + 1, NEVER)  # as SQLite gives it back, which may differ: 1 for 1.0
             sums = [(append.number, append.checksum) for append in found]
             connection.executemany("INSERT INTO checksums VALUES (?, ?)", sums)
@@ -194,7 +190,7 @@ class SpoolFile:
 
     def _first_after(self, number: int) -> int | None:
         """Of the appends that are there, or of which there is a checksum."""
-        found = [_first_from(self._open, table, (number + 1) << PLACES) for table in _tables_of(self._open)]
+        found = [first_from(self._open, table, (number + 1) << PLACES) for table in tables_of(self._open)]
         if not found:
             return None
         (first,) = self._open.execute("SELECT min(number) FROM checksums WHERE number > ?", [number]).fetchone()
@@ -204,8 +200,8 @@ class SpoolFile:
 
     def _between(self, first: int, end: int) -> list["Append"]:
         by_number: dict[int, Append] = {}
-        for table in _tables_of(self._open):
-            for rowid, row, stored in _read(self._open, table, first << PLACES, end << PLACES):
+        for table in tables_of(self._open):
+            for rowid, row, stored in read(self._open, table, first << PLACES, end << PLACES):
                 number = rowid >> PLACES
                 append = by_number.setdefault(number, Append(number))
                 append.rows.append((table, row))
@@ -249,98 +245,6 @@ def try_out(folder: Path, name: str) -> None:
 def has_something(path: Path) -> bool:
     """Whether this may be a file of some process's spool in which something waits."""
     return path.suffix == SUFFIX and (_size(path) > 0 or _size(_log(path)) > 0)
-
-
-# ------------------------------------------------------------------ SQLite
-
-
-def _connected(path: Path, *more: str) -> sqlite3.Connection:
-    """With its lock. Raises sqlite3.DatabaseError."""
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0.0, isolation_level=None, check_same_thread=False
-    )
-    try:
-        for setting in (*more, *SETTINGS):
-            connection.execute(f"PRAGMA {setting}").fetchall()
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # an access: now it is locked
-    except sqlite3.DatabaseError:
-        connection.close()
-        raise
-    return connection
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.DatabaseError):  # SQLite itself has rolled back what a disk did not take
-            connection.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    """As the system calls them. What the rows themselves are refused for is no error of the disk."""
-    try:
-        yield
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
-        raise
-    except sqlite3.DatabaseError as error:
-        number = errno.ENOSPC if _code(error) == sqlite3.SQLITE_FULL else errno.EIO
-        raise OSError(number, f"the spool's file: {error}") from None
-
-
-def _code(error: sqlite3.Error) -> int:
-    """Without what SQLite adds in higher bits."""
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-
-
-def _create_tables(connection: sqlite3.Connection) -> None:
-    """Those of the ledger, without indexes, for nothing is looked for here; its revision; and checksums of appends,
-    for SQLite has none of what is in the file proper."""
-    with _transaction(connection):
-        for table in TABLES:
-            connection.execute(str(CreateTable(table).compile(dialect=sqlite.dialect())))
-        connection.execute("CREATE TABLE checksums (number INTEGER PRIMARY KEY, crc32 INTEGER NOT NULL)")
-        connection.execute(f"CREATE TABLE {migrate.VERSIONS} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-        connection.execute(f"INSERT INTO {migrate.VERSIONS} VALUES (?)", [migrate.HEAD])  # noqa: S608  # nosec B608
-
-
-@cache
-def _into(table: Table) -> str:
-    names = ["rowid", *(column.name for column in own_columns(table))]
-    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608  # nosec B608
-
-
-def _tables_of(connection: sqlite3.Connection) -> list[Table]:
-    """None, where a process was killed as it made the file."""
-    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    return [table for table in TABLES if table.name in names]
-
-
-def _first_from(connection: sqlite3.Connection, table: Table, rowid: int) -> int | None:
-    chosen = f"SELECT min(rowid) FROM {table.name} WHERE rowid >= ?"  # noqa: S608  # nosec B608
-    found: int | None = connection.execute(chosen, (rowid,)).fetchone()[0]
-    return found
-
-
-def _read(connection: sqlite3.Connection, table: Table, first: int, end: int) -> Iterator[tuple[int, Row, bytes]]:
-    """Rowids, rows, and what a checksum is made of. A column that an older Conduit did not have is null."""
-    columns = {str(column.name): isinstance(column.type, Boolean) for column in own_columns(table)}
-    chosen = f"SELECT rowid, * FROM {table.name} WHERE rowid >= ? AND rowid < ? ORDER BY rowid"  # noqa: S608  # nosec B608
-    with closing(connection.execute(chosen, (first, end))) as found:
-        names = [column[0] for column in found.description][1:]
-        for rowid, *values in found:
-            there = dict(zip(names, values, strict=True))
-            row: Row = {name: there.get(name) for name in columns}
-            row |= {name: bool(row[name]) for name, truth in columns.items() if truth and row[name] is not None}
-            yield rowid, row, ascii((rowid, there)).encode()
-
-
-# ------------------------------------------------------------------ files
 
 
 def _log(path: Path) -> Path:
