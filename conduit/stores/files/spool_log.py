@@ -10,15 +10,17 @@ from typing import BinaryIO
 
 from conduit.stores.files.spool_database import PAGE_BYTES
 
-HEADER = Struct(">I4xI4x4s4sII")
+HEADER = Struct(">I4xI4xIIII")
 """Of the file: the byte order of checksums, the size of a page, the two salts of all that was written since the log was
 last begun, and its own checksum."""
-FRAME = Struct(">4xI4s4sII")
+FRAME = Struct(">4xIIIII")
 """Of a page: the size of the database if this is the last page of a commit, else 0; the salts; and the checksum of all
 frames so far."""
 SUMMED = 8
 """Bytes of a frame's head that its checksum covers, beside the page."""
 BIG_ENDIAN = 0x377F0683
+MOST_EARLIER = 2**16
+"""Logs since one whose frames may still lie in the file."""
 
 
 def lost_commits(log: Path, frames: int) -> bool:
@@ -45,8 +47,8 @@ def _lost_behind(file: BinaryIO, frames: int) -> Iterator[bool]:
     file.seek(HEADER.size + frames * (FRAME.size + page_bytes))
     while len(frame := file.read(FRAME.size + page_bytes)) == FRAME.size + page_bytes:
         commit, *its_salts, its_first, its_second = FRAME.unpack(frame[: FRAME.size])
-        if all(ours != its for ours, its in zip(salts, its_salts, strict=True)):
-            return  # of an earlier log, whose salts are both others
+        if salts[1] != its_salts[1] and 0 < (salts[0] - its_salts[0]) % 2**32 < MOST_EARLIER:
+            return  # of an earlier log: the first salt counts logs, and the other is drawn anew for each
         first, second = _checksum(frame[:SUMMED] + frame[FRAME.size :], first, second, big=order == BIG_ENDIAN)
         yield commit > 0 or salts != its_salts or (first, second) != (its_first, its_second)
 
