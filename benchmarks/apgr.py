@@ -21,6 +21,7 @@ from conduit.bench.replay import priced_models, shuffled
 from conduit.bench.tables import Row, read_table
 from conduit.routing.beliefs import Beliefs
 from conduit.routing.catalogue import Catalogue
+from conduit.routing.choice import weigh
 from conduit.routing.decision import Observation
 from conduit.routing.features import TextFeatures
 from conduit.routing.query import Preferences
@@ -50,7 +51,7 @@ def from_bandit(rows: list[Row], contexts: Vector, n: int, seed: int) -> Vector:
 
     def difference(x: Vector) -> float:
         expected = beliefs.expect(x, [weak, strong], input_tokens=0, most=None)
-        low, high = beliefs.consider(x, expected, Preferences())
+        low, high = weigh(x, expected, Preferences(), beliefs)
         return high.quality - low.quality
 
     return np.array([difference(x) for x in contexts[-RANKED:]])

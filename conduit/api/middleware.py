@@ -18,6 +18,7 @@ from conduit.api.headers import OVER_HTTPS, USUAL, CrossOrigin, complete, cors
 from conduit.api.opendoor import OpenDoor
 from conduit.api.paths import PROBES, routed_path
 from conduit.api.payloads import PayloadTap
+from conduit.api.peer import TrustedProxies
 from conduit.api.ratelimit import RateLimit
 from conduit.api.routes import ROUTES
 from conduit.api.sizelimit import SizeLimit
@@ -51,6 +52,7 @@ def middleware(
     kept = () if payloads is None else (_tap(settings, payloads, clock),)
     return (
         Middleware(RequestContext, clock=clock, ids=ids, listener=listener),
+        Middleware(TrustedProxies, trusted=parsed_networks(settings.trusted_proxies)),
         Middleware(CrossOrigin, **cors(parsed_list(settings.cors_allowed_origins))),
         Middleware(ErrorBoundary),
         Middleware(
@@ -64,7 +66,6 @@ def middleware(
         Middleware(
             FailedAuthThrottle,
             limit=settings.api_failed_auth_limit,
-            trusted=parsed_networks(settings.trusted_proxies),
             ids=ids,
         ),
         Middleware(Authentication, protected_prefixes=covered(settings.api_protected_prefixes)),
@@ -81,7 +82,6 @@ def middleware(
                 settings.api_concurrent_limit or None,
             ),
             unsaid_tokens=settings.api_token_hold,
-            trusted=parsed_networks(settings.trusted_proxies),
             ids=ids,
         ),
         *kept,
@@ -136,11 +136,11 @@ class RequestContext:
             return
         started_s = self._clock.elapsed_s()
         state = scope[SCOPE] = self._arrived(scope)
-        usual = OVER_HTTPS if scope.get("scheme") == "https" else USUAL
 
         async def completed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 state.status = message["status"]
+                usual = OVER_HTTPS if scope.get("scheme") == "https" else USUAL  # by now, of the caller
                 complete(message["headers"], usual, state)
             await send(message)
 

@@ -1,86 +1,75 @@
 """Who is at the other end of a connection, as far as that can be known: what is counted by address is counted by this.
 
 X-Forwarded-For is what the caller wrote, and then what each proxy added at its right end. It is therefore read from the
-right, and only for as long as the one who wrote the entry is a proxy that the operator trusts.
+right, and only for as long as what wrote the entry is a proxy that the operator trusts. uvicorn's own layer reads it.
 """
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from itertools import dropwhile
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from typing import Any, cast
 
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from conduit.api.paths import sent
 from conduit.core.networks import Network
 
-FORWARDED_FOR = b"x-forwarded-for"
 UNKNOWN = "unknown"
-"""A Unix socket has no address: all behind it are one peer."""
-LOOPBACK = IPv4Address("127.0.0.1")
+"""A Unix socket has no address: all behind it are one peer, and so are those whose proxy names them by no address."""
+LOOPBACK = ("127.0.0.1", 0)
+BELIEVED_UNASKED = ["127.0.0.1", "::1"]
+"""Whose headers uvicorn believes where it is started without --no-proxy-headers."""
 PREFIX_OF_ONE_HOST = 64
 """Bits of an IPv6 address: whoever has one address has the whole block, and could take another one each time."""
 
 
-def peer_of(scope: Scope, trusted: Sequence[Network]) -> str:
-    """The right-most address that is not a `trusted` proxy's: IPv4, or an IPv6 block of /64. Never raises."""
+class TrustedProxies:
+    """Puts the caller's address and scheme in the place of a `trusted` proxy's, and of no other's.
+
+    A server in front of this may have done that already for callers on this machine, who are not trusted unless they
+    are named: what it has put there is recognised, and taken back.
+    """
+
+    def __init__(self, app: ASGIApp, trusted: Sequence[Network]) -> None:
+        self._app = app if not trusted else cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", app), _named(trusted)))
+        self._unasked = ProxyHeadersMiddleware(_nothing, BELIEVED_UNASKED)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and b"x-forwarded-for" in sent(scope) and await self._was_put_there(scope):
+            scope["client"] = LOOPBACK
+        await self._app(scope, receive, send)
+
+    async def _was_put_there(self, scope: Scope) -> bool:
+        """Whether the client is what that server would have made of the headers of a caller on this machine."""
+        theirs: Any = {"type": "http", "client": LOOPBACK, "headers": scope["headers"], "scheme": "http"}
+        await self._unasked(theirs, cast("Any", None), cast("Any", None))
+        return bool(theirs["client"] == scope.get("client"))
+
+
+async def _nothing(scope: object, receive: object, send: object) -> None:
+    """Stands where an application would."""
+
+
+def _named(trusted: Sequence[Network]) -> list[str]:
+    """IPv4 also as a server that listens on IPv6 sees it."""
+    mapped = [f"::ffff:{n.network_address}/{96 + n.prefixlen}" for n in trusted if isinstance(n, IPv4Network)]
+    return [*map(str, trusted), *mapped]
+
+
+def peer_of(scope: Scope) -> str:
+    """The caller's address: IPv4, or an IPv6 block of /64. Never raises."""
     client = scope.get("client")
     if not client or not client[0]:
         return UNKNOWN
-    host: str = client[0]
-    hops = _hops(scope)
-    if not hops and ":" not in host:
-        return host  # by far the most common, and nothing to parse
-    if _put_there(host, hops):
-        if not _within(LOOPBACK, trusted):
-            return str(LOOPBACK)
-        hops = _beyond_loopback(hops)[1:]
-    address = _address(host)
-    for hop in hops:
-        named = _address(hop)
-        if address is None or named is None or not _within(address, trusted):
-            break
-        address = named
-    return UNKNOWN if address is None else _host(address)
-
-
-def _hops(scope: Scope) -> list[str]:
-    """Entries of X-Forwarded-For from the right; several headers are one list."""
-    if FORWARDED_FOR not in sent(scope):
-        return []
-    values = [str(value, "latin-1") for name, value in scope["headers"] if name == FORWARDED_FOR]
-    return [entry.strip() for entry in reversed(",".join(values).split(","))]
-
-
-def _put_there(host: str, hops: list[str]) -> bool:
-    """Whether the server took `host` from the header: uvicorn does, unless told otherwise, when the caller is on
-    127.0.0.1, and takes the right-most entry that is not."""
-    entry = next(iter(_beyond_loopback(hops)), None)
-    return entry is not None and host in {entry, entry.partition(":")[0], entry[1:].partition("]")[0]}
-
-
-def _beyond_loopback(hops: list[str]) -> list[str]:
-    return list(dropwhile(lambda hop: _address(hop) == LOOPBACK, hops))
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """Also with a port, as some proxies write it."""
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
     try:
-        address = ip_address(text)
+        address = ip_address(client[0])
     except ValueError:
-        return None
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+        return UNKNOWN
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or address
+    return str(address) if isinstance(address, IPv4Address) else _block(address)
 
 
-def _within(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> bool:
-    return any(address in network for network in networks)
-
-
-def _host(address: IPv4Address | IPv6Address) -> str:
-    if isinstance(address, IPv4Address):
-        return str(address)
+def _block(address: IPv6Address) -> str:
     free = 128 - PREFIX_OF_ONE_HOST
     return f"{IPv6Address(int(address) >> free << free)}/{PREFIX_OF_ONE_HOST}"

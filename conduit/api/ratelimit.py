@@ -1,6 +1,6 @@
 """Limits per caller: the verified key, else the peer's address."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from math import ceil
@@ -13,7 +13,6 @@ from conduit.api.peer import peer_of
 from conduit.core.admission import Admission, within
 from conduit.core.errors import WindowUnavailable
 from conduit.core.keys import Limits
-from conduit.core.networks import Network
 from conduit.core.request_state import RequestState, state_of
 from conduit.gateway.access.limiter import Entry, Limiter
 from conduit.gateway.request.exchange import Ask
@@ -34,10 +33,8 @@ class RateLimit:
     `usual` is what holds where a key says nothing; `unsaid_tokens` what is set aside for an answer of any length.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, usual: Limits, trusted: Sequence[Network], ids: Ids, unsaid_tokens: int
-    ) -> None:
-        self._app, self._usual, self._trusted, self._visits = app, usual, trusted, _numbered(ids)
+    def __init__(self, app: ASGIApp, *, usual: Limits, ids: Ids, unsaid_tokens: int) -> None:
+        self._app, self._usual, self._visits = app, usual, _numbered(ids)
         self._unsaid_tokens = unsaid_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,7 +48,7 @@ class RateLimit:
             await self._app(scope, receive, send)
             return
         limiter: Limiter = scope["app"].state.conduit.limiter
-        caller = f"peer:{peer_of(scope, self._trusted)}" if key is None else f"key:{key.id}"
+        caller = f"peer:{peer_of(scope)}" if key is None else f"key:{key.id}"
         visit = next(self._visits)
         try:
             entry = await limiter.enter(caller, visit, limits, self._likely_tokens(scope, limits))

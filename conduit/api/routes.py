@@ -50,7 +50,6 @@ from conduit.gateway.learning.named import found
 from conduit.gateway.request.exchange import Ask
 from conduit.gateway.request.meter import text_of
 from conduit.gateway.stats.readiness import is_ready
-from conduit.observability.metrics.prometheus import CONTENT_TYPE
 from conduit.observability.setup import Telemetry
 from conduit.routing.errors import InvalidRequest, NotFound
 from conduit.routing.query import Query, estimate_tokens
@@ -266,7 +265,8 @@ async def metrics(request: Request) -> Response:
     gauges = _conduit(request).gauges
     if gauges is not None:
         gauges.look()
-    return Response(await telemetry.exposition(), media_type=CONTENT_TYPE)
+    text, content_type = await telemetry.exposition(request.headers.get("accept", ""))
+    return Response(text, headers={"content-type": content_type})
 
 
 def _health(request: Request, *, healthy: bool = True, **more: object) -> Response:

@@ -60,7 +60,7 @@ def serve(app: Starlette, *, host: str, port: int, delay_s: float, grace_s: int)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # else the end of a terminal would cut what is in flight
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     raise_limit()
-    quiet: dict[str, Any] = {"log_config": None, "access_log": False}
+    quiet: dict[str, Any] = {"log_config": None, "access_log": False, "proxy_headers": False}
     config = uvicorn.Config(app, host=host, port=port, http=BoundedHead, timeout_graceful_shutdown=grace_s, **quiet)
     WelcomingServer(app, config, delay_s=delay_s).run(_listening(host, port, config.backlog))
 

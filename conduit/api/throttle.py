@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
 from hashlib import sha256
 from math import ceil
 from types import TracebackType
@@ -16,7 +15,6 @@ from conduit.api.paths import is_probe
 from conduit.api.peer import peer_of
 from conduit.core.admission import Admission
 from conduit.core.errors import Unauthenticated
-from conduit.core.networks import Network
 from conduit.core.request_state import RequestState, state_of
 from conduit.gateway.access.limiter import Entry, Limiter
 from conduit.routing.protocols import Ids
@@ -39,8 +37,8 @@ class FailedAuthThrottle:
     others. What is not an attempt (no Authorization header, nobody asks for a key) is not refused.
     """
 
-    def __init__(self, app: ASGIApp, *, limit: int, trusted: Sequence[Network], ids: Ids) -> None:
-        self._app, self._trusted = app, trusted
+    def __init__(self, app: ASGIApp, *, limit: int, ids: Ids) -> None:
+        self._app = app
         self.limit, self.ids = limit, ids
         self._good: OrderedDict[Who, None] = OrderedDict()
         """Who came last is last."""
@@ -59,7 +57,7 @@ class FailedAuthThrottle:
         if self.limit == 0 or scope["type"] != "http" or is_probe(scope):
             return None
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
-        return Who(peer_of(scope, self._trusted), sha256(b"\0".join(sent)).digest()) if sent else None
+        return Who(peer_of(scope), sha256(b"\0".join(sent)).digest()) if sent else None
 
     def turn(self, peer: str) -> asyncio.Lock:
         """For one from this address at a time. Whoever waits keeps it there."""

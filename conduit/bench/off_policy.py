@@ -27,6 +27,7 @@ from conduit.bandits.policy import Vector
 from conduit.bench.intervals import Estimate, bootstrap_sums, interval
 from conduit.routing.beliefs import Beliefs
 from conduit.routing.catalogue import Catalogue
+from conduit.routing.choice import weigh
 from conduit.routing.decision import Candidate, Observation
 from conduit.routing.query import Preferences
 
@@ -118,7 +119,7 @@ def along(log: Iterable[Logged], beliefs: Beliefs, catalogue: Catalogue, prefere
         o = entry.observation
         models = [catalogue[name] for name in entry.candidates]
         expected = beliefs.expect(o.context, models, input_tokens=entry.input_tokens, most=None)
-        yield _judged(entry, beliefs.consider(o.context, expected, preferences))
+        yield _judged(entry, weigh(o.context, expected, preferences, beliefs))
         beliefs.fold(o)
         if beliefs.stale:
             beliefs.refresh()

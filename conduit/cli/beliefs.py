@@ -19,8 +19,8 @@ from conduit.cli.keys import SECONDS, seconds_of
 from conduit.core.storage import Touched
 from conduit.gateway.learning.rollback import Extent, Rollback
 from conduit.gateway.stats.stats import recent
-from conduit.routing.beliefs import Belief
 from conduit.routing.errors import ConfigurationError, InvalidRequest
+from conduit.routing.shown import Belief, shown
 from conduit.routing.snapshot import Unfit, taken
 from conduit.routing.snapshot_file import from_file, to_file
 from conduit.routing.system import SystemClock, TimeOrderedIds
@@ -132,7 +132,7 @@ async def _believed(conduit: Conduit) -> list[Belief]:
     features, beliefs = conduit.router.features, conduit.router.beliefs
     records = await recent(conduit.ledger, last=LOOKED_AT)
     contexts = [r.decision.context for r in records if r.decision.features == features.version]
-    return list(beliefs.show(conduit.router.catalogue.models, contexts or [features.context("")]))
+    return list(shown(beliefs, conduit.router.catalogue.models, contexts or [features.context("")]))
 
 
 async def _key_id(ledger: SqlLedger, name: str) -> str:

@@ -1,25 +1,17 @@
-"""Answers that are kept for who asks the same again: which may be, and under a name from which nobody reads the
-request."""
+"""An entry of the answer cache: which answers may be one, and the name and the key that the request itself gives it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import orjson
 
 from conduit.routing.query import Query
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 USUAL_TEMPERATURE = 1.0
 """Of a request that names none, as OpenAI's API has it."""
 ACTING = ("tools", "functions", "web_search_options", "store")
 """Fields of a body whose answer may depend on more than the request, or has effects elsewhere."""
-VERSION = b"\x02"
-"""Before the second, answers were sealed otherwise: such are not found, and asked for again."""
-NONCE_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +31,7 @@ class Slot:
 
     name: str
     secret: bytes = field(repr=False)
-    """With which the answer is sealed: only who sends the same request under the same key can open it."""
+    """The cipher's key: only who sends the same request under the same key can open the answer. See sealing.py."""
 
 
 def cacheable(body: Mapping[str, object], *, most_temperature: float) -> bool:
@@ -75,39 +67,3 @@ def slot_of(query: Query, body: Mapping[str, object], *, model: str | None, stre
 
 def _digest(text: bytes, purpose: bytes) -> bytes:
     return blake2b(text, digest_size=32, person=purpose).digest()
-
-
-# ------------------------------------------------------------------ sealed
-
-
-def sealed(answer: CachedAnswer, slot: Slot, nonce: bytes) -> bytes:
-    """Version, nonce, and the answer under AES-256-GCM (NIST SP 800-38D), bound to its slot's name. The `nonce` must be
-    new each time: a slot's secret seals as many answers as its request has had, far below 2^32."""
-    about = orjson.dumps([answer.model, answer.decision_id, answer.response_id])
-    return VERSION + nonce + _cipher(slot).encrypt(nonce, about + b"\n" + answer.body, _bound(slot))
-
-
-def opened(blob: bytes, slot: Slot) -> CachedAnswer | None:
-    """None when it is not what was sealed there, or was by another version of Conduit."""
-    from cryptography.exceptions import InvalidTag
-
-    nonce, hidden = blob[1:][:NONCE_BYTES], blob[1 + NONCE_BYTES :]
-    if blob[:1] != VERSION or len(nonce) < NONCE_BYTES:
-        return None
-    try:
-        about, _, body = _cipher(slot).decrypt(nonce, hidden, _bound(slot)).partition(b"\n")
-    except InvalidTag:
-        return None
-    model, decision_id, response_id = orjson.loads(about)
-    return CachedAnswer(model, decision_id, response_id, body)
-
-
-def _cipher(slot: Slot) -> "AESGCM":
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    return AESGCM(slot.secret)
-
-
-def _bound(slot: Slot) -> bytes:
-    """What is authenticated with the answer: moved under another name, it opens no more."""
-    return VERSION + slot.name.encode()

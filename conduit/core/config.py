@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from conduit.core.aliases import AliasTable
+from conduit.core.config_errors import explained
 from conduit.core.config_tables import STRICT, Dollars, Hosts, KeyTable, ModelTable, ProviderTable, known_preset
 from conduit.core.headers import parsed_headers
 from conduit.core.keys import STRONG, weakness
@@ -77,7 +78,8 @@ class Settings(BaseModel):
         False, description="Answer 503 while limits cannot be counted in Redis, where else each process counts alone."
     )
     trusted_proxies: str = Field(
-        "", description="Addresses and blocks, separated by commas, whose X-Forwarded-For is believed."
+        "",
+        description="Addresses and blocks, separated by commas, whose X-Forwarded-For and -Proto are believed.",
     )
     cors_allowed_origins: str = Field(
         "", description="Origins, separated by commas, whose pages may call from a browser; * is any."
@@ -384,17 +386,4 @@ def make_settings(*, file: Mapping[str, Any], environ: Mapping[str, str]) -> Set
     try:
         return Settings.model_validate({**file, **from_environ})
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, from_environ)) from None
-
-
-def _explain(error: ValidationError, from_environ: Mapping[str, str]) -> str:
-    lines = []
-    for problem in error.errors(include_input=False, include_url=False):
-        where = ".".join(str(part) for part in problem["loc"])
-        if not where:  # of several settings together, which it names itself
-            lines.append(problem["msg"].removeprefix("Value error, "))
-            continue
-        name = where.upper() if where in from_environ else f"conduit.toml: {where}"
-        remedy = "no such setting; see .env.example" if problem["type"] == "extra_forbidden" else problem["msg"]
-        lines.append(f"{name}: {remedy}")
-    return "\n".join(lines)
+        raise ConfigurationError(explained(error, from_environ)) from None

@@ -19,7 +19,6 @@ from conduit.core.protocols import Listener
 from conduit.observability.logging import access_log
 from conduit.observability.logging.logs import LogListener
 from conduit.observability.metrics.counting import CountingListener, Known
-from conduit.observability.metrics.prometheus import exposition
 from conduit.observability.metrics.rendezvous import clear_away_old_ones, is_private, meeting_place
 from conduit.observability.metrics.samples import Samples
 from conduit.observability.tracing.spans import Tracer
@@ -113,13 +112,15 @@ class Telemetry:
         if self._counting is not None:
             self._counting.catch_up()
 
-    async def exposition(self) -> str:
-        """What Prometheus reads; of all workers."""
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
+        """What Prometheus reads, in a format that it accepts, and that format's content type; of all workers."""
+        from conduit.observability.metrics.prometheus import exposition
+
         self.catch_up()
         assert self.samples is not None, "started"
-        if self._multiprocess is None:
-            return exposition(dict(self.samples.read()))
-        return exposition(await asyncio.to_thread(self._multiprocess.read))
+        together = self._multiprocess
+        numbers = dict(self.samples.read()) if together is None else await asyncio.to_thread(together.read)
+        return exposition(numbers, accept)
 
     def _listen(self, hears: Iterable[type], listener: Listener) -> None:
         for kind in hears:

@@ -1,9 +1,6 @@
 """The router: pure, synchronous, seeded. It chooses, and it learns; it knows no network, no database and no clock."""
 
-import math
-from bisect import bisect_right
 from collections.abc import Container, Iterable, Mapping, Sequence
-from itertools import accumulate
 from operator import attrgetter
 from types import MappingProxyType
 
@@ -13,17 +10,15 @@ from conduit.bandits.policy import Vector
 from conduit.bandits.schedule import Schedule
 from conduit.routing.beliefs import Beliefs
 from conduit.routing.catalogue import Catalogue, Model
+from conduit.routing.choice import Choice, choose, forecast, weigh
 from conduit.routing.decision import Candidate, Decision, Observation
-from conduit.routing.eligibility import refusal, screen
 from conduit.routing.errors import NoEligibleModel
 from conduit.routing.features import TextFeatures, kept_context
-from conduit.routing.forecast import Expected
 from conduit.routing.policies import DEFAULT_POLICY, make_pacer
 from conduit.routing.prompts import Prompts
 from conduit.routing.protocols import Clock, Features, Ids, Pacing
 from conduit.routing.query import Query
 from conduit.routing.system import SystemClock, TimeOrderedIds
-from conduit.routing.utility import dollars
 
 HALF_LIFE_S = 30 * 86400.0
 NOBODY: Mapping[str, str] = MappingProxyType({})
@@ -85,104 +80,31 @@ class Router:
             raise NoEligibleModel({})
         query = Query(query) if isinstance(query, str) else query
         x = self._context(query)
-        everyone = self._expect(x, self.catalogue.models, query)
-        quality = self._quality(x, everyone, query)
-        removed = screen(
-            everyone,
+        choice = choose(
+            x,
             query,
-            quality=quality,
-            rated=self.beliefs.rated,
+            self.catalogue.models,
+            self.beliefs,
+            pacer=pacer or self._pacer,
             unavailable=unavailable,
             unaffordable=unaffordable,
+            random=self._random,
         )
-        if len(removed) == len(everyone.models):
-            raise refusal(everyone.models, removed, query)
-        eligible = everyone.without(removed) if removed else everyone
-        pacer = pacer or self._pacer
-        self._begin_pacing(eligible, pacer)
-        whole, too_dear = eligible, self._too_dear(eligible, pacer)
-        removed, eligible = removed | too_dear, eligible.without(too_dear) if too_dear else eligible
-        price = None if pacer is None else pacer.price
-        candidates = self._consider(x, eligible, query, price)
-        if pacer is not None:
-            self._pace(candidates, eligible, pacer, whole=whole)
-        drawn = self._draw(candidates)
-        return self._decision(query, x, drawn, candidates, removed=removed, routed=True, shadow_price=price or 0.0)
+        return self._decision(query, x, choice, routed=True)
 
     def assign(self, query: Query, model: str) -> Decision:
         """The decision that a caller made who named the `model`. Raises NotFound for a name not in the catalogue."""
-        x = self._context(query)
-        (named,) = self._consider(x, self._expect(x, [self.catalogue[model]], query), query, self.shadow_price)
-        return self._decision(query, x, named, [named], removed={}, routed=False, shadow_price=self.shadow_price)
+        x, price = self._context(query), self.shadow_price
+        expected = forecast(x, query, [self.catalogue[model]], self.beliefs)
+        (named,) = weigh(x, expected, query.preferences, self.beliefs, shadow_price=price, incumbent=query.incumbent)
+        return self._decision(query, x, Choice(named, [named], {}, price), routed=False)
 
     def _context(self, query: Query) -> Vector:
         return kept_context(self.features, query.text)
 
-    def _expect(self, x: Vector, models: Sequence[Model], query: Query) -> Expected:
-        tokens, most = query.estimated_input_tokens, query.max_output_tokens
-        return self.beliefs.expect(x, models, input_tokens=tokens, most=most, incumbent=query.incumbent)
-
-    def _quality(self, x: Vector, everyone: Expected, query: Query) -> Mapping[str, float]:
-        """By model, for whom a requirement asks for it."""
-        if query.requirements.min_quality is None:
-            return {}
-        return {candidate.model: candidate.quality for candidate in self._consider(x, everyone, query, None)}
-
-    def _consider(self, x: Vector, expected: Expected, query: Query, shadow_price: float | None) -> list[Candidate]:
-        incumbent = query.incumbent
-        return self.beliefs.consider(x, expected, query.preferences, shadow_price=shadow_price, incumbent=incumbent)
-
-    def _too_dear(self, expected: Expected, pacer: Pacing | None) -> dict[str, str]:
-        """Model -> why, for whom one answer would be more than its budget can make up for; never the cheapest."""
-        most = math.inf if pacer is None else min(pacer.dearest_usd, pacer.room_usd)
-        if math.isinf(most):
-            return {}
-        costs = self._costs(expected)
-        bound = max(most, float(costs.min()))
-        why = f"one answer may cost {bound:.2g} USD under the budget, and would cost "
-        return {
-            model.name: f"{why}{cost:.2g}"
-            for model, cost in zip(expected.models, costs.tolist(), strict=True)
-            if cost > bound
-        }
-
-    def _begin_pacing(self, expected: Expected, pacer: Pacing | None) -> None:
-        """The pacer has a price from the first request on: as if everyone were equally good."""
-        if pacer is not None and not pacer.begun:
-            pacer.observe(np.full(len(expected.models), 0.5), self._costs(expected))
-
-    def _pace(self, candidates: Sequence[Candidate], expected: Expected, pacer: Pacing, *, whole: Expected) -> None:
-        """Show the pacer what could be had here, and for how much: utility as it is without the shadow price. Not what
-        was left of the `whole` menu for want of money: such would be all that it knows when there is money again."""
-        costs = self._costs(expected)
-        if len(expected.models) < len(whole.models) and pacer.room_usd < pacer.dearest_usd:
-            pacer.stint(float(costs.min()))
-            return
-        utility = np.array([c.utility for c in candidates]) + pacer.price * costs
-        drawn = max(c.probability for c in candidates) < 1.0  # where nothing is drawn, doubt moves no choice
-        width = np.array([c.quality_sd if drawn else 0.0 for c in candidates])
-        pacer.observe(utility, costs, width)
-
-    def _costs(self, expected: Expected) -> Vector:
-        return dollars(expected.cost_usd, self.catalogue.reference_cost_usd)
-
-    def _draw(self, candidates: Sequence[Candidate]) -> Candidate:
-        edges = list(accumulate(c.probability for c in candidates))
-        place = bisect_right(edges, self._random.random() * edges[-1])
-        return candidates[min(place, len(candidates) - 1)]
-
-    def _decision(
-        self,
-        query: Query,
-        x: Vector,
-        drawn: Candidate,
-        candidates: Sequence[Candidate],
-        *,
-        removed: dict[str, str],
-        routed: bool,
-        shadow_price: float,
-    ) -> Decision:
-        ranked = sorted(candidates, key=attrgetter("utility"), reverse=True)
+    def _decision(self, query: Query, x: Vector, choice: Choice, *, routed: bool) -> Decision:
+        drawn, shadow_price = choice.drawn, choice.shadow_price
+        ranked = sorted(choice.candidates, key=attrgetter("utility"), reverse=True)
         remembered = self._prompts(query.text)
         return Decision(
             id=self._ids.new("dec"),
@@ -190,7 +112,7 @@ class Router:
             model=drawn.model,
             propensity=drawn.probability,
             candidates=tuple(ranked),
-            removed=removed,
+            removed=choice.removed,
             why=_why(drawn, ranked, shadow_price) + _of_session(drawn, ranked, query)
             if routed
             else "the caller named it",

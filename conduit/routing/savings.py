@@ -7,6 +7,7 @@ from math import sqrt
 import numpy as np
 
 from conduit.bandits.policy import Vector
+from conduit.routing.choice import weigh
 from conduit.routing.decision import Record, Status
 from conduit.routing.query import Preferences
 from conduit.routing.router import Router
@@ -66,7 +67,7 @@ def best_model(records: Sequence[Record], *, router: Router) -> str | None:
     beliefs, quality = router.beliefs, np.zeros(len(models))
     for x in contexts:
         expected = beliefs.expect(x, models, input_tokens=0, most=None)
-        quality += [c.quality for c in beliefs.consider(x, expected, Preferences())]
+        quality += [c.quality for c in weigh(x, expected, Preferences(), beliefs)]
     return models[int(quality.argmax())].name
 
 

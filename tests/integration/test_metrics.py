@@ -2,17 +2,20 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.gateway import GatewayProcess, children, declared, until
 from tests.support.upstream import FakeUpstream
 
 WORKERS = 3
+PAGE = os.sysconf("SC_PAGE_SIZE")
 COMPLETE = {"http_route": "/v1/complete"}
 
 
@@ -97,3 +100,24 @@ def test_prompts_that_come_again_are_at_hand(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path / "without", env={"FEATURES_CACHE_SIZE": "0"}) as gateway:
         assert gateway.post("/v1/route", {"prompt": "Say it."}).status == 200
         assert total(gateway, "conduit_features_cache_misses_total") == 0
+
+
+def test_processes_are_told_together_under_the_names_that_dashboards_know(gateway: GatewayProcess) -> None:
+    """Sums of the workers, where Prometheus's library would tell of the one that happens to answer."""
+    until(lambda: total(gateway, "conduit_workers") == WORKERS)
+    workers = children(gateway.pid)
+    resident = sum(int((Path("/proc") / str(pid) / "statm").read_text().split()[1]) for pid in workers) * PAGE
+    until(lambda: total(gateway, "process_resident_memory_bytes") == pytest.approx(resident, rel=0.1))
+    assert total(gateway, "process_open_fds") > 10 * WORKERS
+    assert total(gateway, "process_start_time_seconds") == pytest.approx(time.time(), abs=600)
+    before = total(gateway, "process_cpu_seconds_total")
+    send(gateway, 60)
+    until(lambda: total(gateway, "process_cpu_seconds_total") > before)
+    assert total(gateway, "python_gc_collections_total", generation="0") > WORKERS
+
+
+def test_openmetrics_is_written_for_a_reader_that_asks_for_it(gateway: GatewayProcess) -> None:
+    reply = gateway.get("/metrics", {"accept": "application/openmetrics-text; version=1.0.0"})
+    assert reply.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert reply.body.endswith(b"# EOF\n")
+    assert "conduit_requests" in {family.name for family in openmetrics_families(reply.body.decode())}

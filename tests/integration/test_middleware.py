@@ -13,11 +13,12 @@ from conduit.api.boundary import ErrorBoundary
 from conduit.api.headers import CrossOrigin
 from conduit.api.middleware import RequestContext
 from conduit.api.opendoor import OpenDoor
+from conduit.api.peer import TrustedProxies
 from conduit.api.ratelimit import RateLimit
 from conduit.api.sizelimit import SizeLimit
 from conduit.api.throttle import FailedAuthThrottle
 from conduit.core.config import make_settings
-from tests.support.gateway import GatewayProcess, Reply, problem, until
+from tests.support.gateway import Command, GatewayProcess, Reply, problem, until
 from tests.support.valkey import ValkeyServer, valkey
 
 __all__ = ["valkey"]
@@ -37,6 +38,7 @@ def test_the_stack_is_the_declared_one() -> None:
         layer = getattr(layer, "_app", None) or getattr(layer, "app", None)
     declared = [
         RequestContext,
+        TrustedProxies,
         CrossOrigin,
         ErrorBoundary,
         SizeLimit,
@@ -157,11 +159,23 @@ def test_probes_are_never_limited(gateway: GatewayProcess) -> None:
     assert {gateway.get("/health/ready").status for _ in range(20)} == {200}
 
 
-def test_who_forges_where_a_request_comes_from_stays_one_caller(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["uvicorn", "conduit serve"])
+@pytest.mark.parametrize("tail", ["", ", ::1", ", 127.0.0.1"])
+def test_who_forges_where_a_request_comes_from_stays_one_caller(tmp_path: Path, command: Command, tail: str) -> None:
     """The peer on this machine is no trusted proxy."""
-    with GatewayProcess(tmp_path, env={"API_RATE_LIMIT": "20"}) as gateway:
-        replies = [gateway.get("/v1/models", {"x-forwarded-for": f"10.9.8.{i}, 203.0.113.{i}"}) for i in range(60)]
+    with GatewayProcess(tmp_path, command=command, env={"API_RATE_LIMIT": "20"}) as gateway:
+        forged = [{"x-forwarded-for": f"10.9.8.{i}, 203.0.113.{i}{tail}"} for i in range(60)]
+        replies = [gateway.get("/v1/models", headers) for headers in forged]
     assert [r.status for r in replies].count(200) == 20
+
+
+@pytest.mark.parametrize(("trusted", "told"), [("127.0.0.1", True), ("10.0.0.0/8", False)])
+def test_behind_a_named_proxy_that_speaks_tls_browsers_are_told_to_stay_with_it(
+    tmp_path: Path, trusted: str, *, told: bool
+) -> None:
+    with GatewayProcess(tmp_path, command="conduit serve", env={"TRUSTED_PROXIES": trusted}) as gateway:
+        reply = gateway.get("/v1/models", {"x-forwarded-proto": "https", "x-forwarded-for": "203.0.113.7"})
+    assert ("strict-transport-security" in reply.headers) is told
 
 
 def test_a_slow_body_is_closed_while_others_are_served(tmp_path: Path) -> None:

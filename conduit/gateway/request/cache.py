@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from conduit.core.cache_entry import NONCE_BYTES, CachedAnswer, Slot, cacheable, opened, sealed, slot_of
+from conduit.core.cache_entry import CachedAnswer, Slot, cacheable, slot_of
 from conduit.core.errors import CacheUnavailable
 from conduit.core.events import CacheAsked, Degraded
 from conduit.core.protocols import Listener
@@ -67,6 +67,9 @@ class AnswerCache:
         most: int,
         most_temperature: float,
     ) -> None:
+        from conduit.gateway.request import sealing  # with `cryptography`, of no use without a cache
+
+        self._sealing = sealing
         self._store, self._clock, self._listener, self._random = store, clock, listener, random
         self._ttl_s, self.most, self._most_temperature = ttl_s, most, most_temperature
         self._resting_until_s = 0.0
@@ -85,7 +88,7 @@ class AnswerCache:
         except CacheUnavailable as error:
             self._rest(error)
             return Look("miss", degraded=True)
-        answer = None if blob is None else opened(blob, slot)
+        answer = None if blob is None else self._sealing.opened(blob, slot)
         return Look("miss" if answer is None else "hit", slot, answer)
 
     def tell(self, look: Look) -> None:
@@ -110,7 +113,7 @@ class AnswerCache:
         await self._store.close()
 
     async def _put(self, slot: Slot, answer: CachedAnswer) -> None:
-        blob = sealed(answer, slot, self._random(NONCE_BYTES))
+        blob = self._sealing.sealed(answer, slot, self._random(self._sealing.NONCE_BYTES))
         try:
             await self._store.put(slot.name, blob, ttl_s=self._ttl_s)
         except CacheUnavailable as error:

@@ -5,13 +5,23 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import product
 from types import MappingProxyType
 
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+
 from conduit.observability.metrics import metrics as m
 from conduit.observability.metrics.metrics import Metric
-from conduit.observability.metrics.samples import Samples
+from conduit.observability.metrics.samples import Samples, Series
 
 INTERVAL_S = 1.0
 SIGNALS = ("quality", "tokens", "latency")
 """In which a model may change."""
+PROCESS: Mapping[str, Metric] = {
+    metric.exposed_name: metric
+    for metric in (
+        *(m.CPU, m.VIRTUAL, m.RESIDENT, m.STARTED, m.OPEN_FDS, m.MOST_FDS),
+        *(m.GC_COLLECTED, m.GC_UNCOLLECTABLE, m.GC_RUNS),
+    )
+}
+"""By the names that Prometheus's libraries give them."""
 NOTHING: Mapping[Metric, Callable[[], int]] = MappingProxyType({})
 
 
@@ -34,6 +44,9 @@ class Gauges:
         self._samples, self._numbers, self._models = samples, numbers, models
         self._counts, self._counted = counts, dict.fromkeys(counts, 0)
         self._unavailable, self._changed, self._catch_up = unavailable, changed, catch_up
+        nowhere = CollectorRegistry()
+        self._readers = (ProcessCollector(registry=nowhere), GCCollector(registry=nowhere))
+        self._process: dict[Series, float] = {}
 
     def look(self) -> None:
         self._catch_up()
@@ -48,6 +61,19 @@ class Gauges:
             before, self._counted[metric] = self._counted[metric], count()
             self._samples.add(metric, (), self._counted[metric] - before)
         self._samples.put(m.WORKERS, (), 1.0)
+        self._look_at_process()
+
+    def _look_at_process(self) -> None:
+        """Prometheus's own readers of the operating system and of the garbage collector say it of this process; counted
+        as everything else is, it is there of all workers."""
+        for sample in (each for reader in self._readers for family in reader.collect() for each in family.samples):
+            metric, labels = PROCESS[sample.name], tuple(sample.labels.values())
+            if metric.kind == "counter":
+                before = self._process.get((metric, labels), 0.0)
+                self._samples.add(metric, labels, sample.value - before)
+                self._process[metric, labels] = sample.value
+            else:
+                self._samples.put(metric, labels, sample.value)
 
     async def run(self) -> None:
         """Until cancelled."""

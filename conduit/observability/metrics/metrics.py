@@ -15,7 +15,7 @@ TOKENS = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_1
 CALL = (n.OPERATION, n.PROVIDER, n.REQUEST_MODEL)
 Kind = Literal["counter", "gauge", "histogram", "summary"]
 Over = Literal["sum", "max", "min", "mean"]
-WORDS = {"s": "seconds", "ms": "seconds", "USD": "usd", "{token}": "tokens", "1": ""}
+WORDS = {"s": "seconds", "ms": "seconds", "USD": "usd", "By": "bytes", "{token}": "tokens", "1": ""}
 """Units as OpenTelemetry writes them -> as they stand in a Prometheus name, which has base units only."""
 
 
@@ -240,6 +240,24 @@ TELEMETRY_QUEUE = Metric("conduit.telemetry.queue", "gauge", "Spans that wait to
 DROPPED = Metric("conduit.telemetry.dropped", "counter", "Spans or exports that were let go.", ("signal",))
 UNCOUNTED = Metric("conduit.metrics.uncounted", "counter", "Counts of series for which there was no room.")
 WORKERS = Metric("conduit.workers", "gauge", "Processes that serve.")
+
+# ------------------------------------------------------------------ processes
+
+CPU = Metric("process.cpu", "counter", "Seconds of CPU of all workers, in user and system mode.", unit="s")
+VIRTUAL = Metric("process.virtual_memory", "gauge", "Bytes of virtual memory of all workers.", unit="By")
+RESIDENT = Metric("process.resident_memory", "gauge", "Bytes of resident memory of all workers.", unit="By")
+STARTED = Metric(
+    "process.start_time", "gauge", "When the oldest worker was started, Unix seconds.", unit="s", over="min"
+)
+OPEN_FDS = Metric("process.open_fds", "gauge", "Open file descriptors of all workers.")
+MOST_FDS = Metric("process.max_fds", "gauge", "File descriptors that one worker may open.", over="min")
+GC_COLLECTED = Metric(
+    "python.gc.objects_collected", "counter", "Objects that the garbage collector freed.", ("generation",)
+)
+GC_UNCOLLECTABLE = Metric(
+    "python.gc.objects_uncollectable", "counter", "Objects that it found and could not free.", ("generation",)
+)
+GC_RUNS = Metric("python.gc.collections", "counter", "Times that it ran.", ("generation",))
 
 METRICS: tuple[Metric, ...] = tuple(each for each in list(globals().values()) if isinstance(each, Metric))
 

@@ -1,55 +1,73 @@
-"""Numbers as Prometheus reads them: text exposition format 0.0.4."""
+"""Numbers as Prometheus reads them: its own library writes the text, in the format that the reader asks for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    SummaryMetricFamily,
+)
+from prometheus_client.core import (
+    Metric as Family,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from conduit.observability.metrics.metrics import METRICS, Metric, exposed_label
 from conduit.observability.metrics.samples import Series
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+Values = Sequence[float]
 
 
-def exposition(numbers: Mapping[Series, Sequence[float]]) -> str:
-    """Every declared metric has its HELP and TYPE; one without labels is there from the start, as 0."""
-    found: dict[Metric, list[tuple[tuple[str, ...], Sequence[float]]]] = {metric: [] for metric in METRICS}
-    for (metric, labels), values in numbers.items():
-        found[metric].append((labels, values))
-    return "".join(f"{line}\n" for metric, series in found.items() for line in _family(metric, series))
+def exposition(numbers: Mapping[Series, Values], accept: str = "") -> tuple[bytes, str]:
+    """The text and its content type: OpenMetrics where the `accept` header names it, else Prometheus's format 0.0.4.
+
+    Every declared metric has its HELP and TYPE; a counter without labels is there from the start, as 0.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Numbers(numbers))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
 
 
-def _family(metric: Metric, series: list[tuple[tuple[str, ...], Sequence[float]]]) -> Iterator[str]:
-    name = metric.exposed_name
-    yield f"# HELP {name} {metric.help}"
-    yield f"# TYPE {name} {metric.kind}"
-    if not series and not metric.labels and metric.kind == "counter":
-        yield f"{name} 0"
-    names = [exposed_label(label) for label in metric.labels]
-    for labels, values in sorted(series):
-        pairs = [f'{label}="{value.translate(ESCAPES)}"' for label, value in zip(names, labels, strict=True)]
-        yield from _lines(metric, pairs, values)
+class _Numbers(Collector):
+    """What was counted in shared memory, as families of Prometheus's library."""
+
+    def __init__(self, numbers: Mapping[Series, Values]) -> None:
+        self._found: dict[Metric, list[tuple[tuple[str, ...], Values]]] = {metric: [] for metric in METRICS}
+        for (metric, labels), values in numbers.items():
+            self._found[metric].append((labels, values))
+
+    def collect(self) -> Iterable[Family]:
+        return (_family(metric, sorted(series)) for metric, series in self._found.items())
 
 
-def _lines(metric: Metric, pairs: list[str], values: Sequence[float]) -> Iterator[str]:
-    name = metric.exposed_name
-    if metric.kind == "histogram":
-        counts = list(accumulate(values[:-1]))
-        bounds = (*(repr(bound / metric.exposed_per) for bound in metric.buckets), "+Inf")
-        for bound, count in zip(bounds, counts, strict=True):
-            within = f'le="{bound}"'
-            yield f"{name}_bucket{_braced([*pairs, within])} {_number(count)}"
-        yield f"{name}_sum{_braced(pairs)} {_number(values[-1] / metric.exposed_per)}"
-        yield f"{name}_count{_braced(pairs)} {_number(counts[-1])}"
-    elif metric.kind == "summary":
-        yield f"{name}_sum{_braced(pairs)} {_number(values[0])}"
-        yield f"{name}_count{_braced(pairs)} {_number(values[1])}"
-    else:
-        yield f"{name}{_braced(pairs)} {_number(values[0])}"
+def _family(metric: Metric, series: list[tuple[tuple[str, ...], Values]]) -> Family:
+    name, labels = metric.exposed_name, [exposed_label(label) for label in metric.labels]
+    match metric.kind:
+        case "histogram":
+            histogram = HistogramMetricFamily(name, metric.help, labels=labels)
+            for values, numbers in series:
+                histogram.add_metric(values, _buckets(metric, numbers), numbers[-1] / metric.exposed_per)
+            return histogram
+        case "summary":
+            summary = SummaryMetricFamily(name, metric.help, labels=labels)
+            for values, (total, count) in series:
+                summary.add_metric(values, int(count), total)
+            return summary
+        case kind:
+            one = (CounterMetricFamily if kind == "counter" else GaugeMetricFamily)(name, metric.help, labels=labels)
+            absent = [((), (0.0,))] if kind == "counter" and not labels and not series else []
+            for values, (number,) in (*series, *absent):
+                one.add_metric(values, number)
+            return one
 
 
-def _braced(pairs: list[str]) -> str:
-    return "{" + ",".join(pairs) + "}" if pairs else ""
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+def _buckets(metric: Metric, numbers: Values) -> list[tuple[str, float]]:
+    """Upper bounds and how many values are within each, the last one being infinity."""
+    bounds = (*(bound / metric.exposed_per for bound in metric.buckets), float("inf"))
+    return list(zip(map(floatToGoString, bounds), accumulate(numbers[:-1]), strict=True))

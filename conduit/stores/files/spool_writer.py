@@ -1,4 +1,5 @@
-"""The way of appends while the database is away: into a file, and from there, in their order, into the ledger."""
+"""The way of appends while the database is away: into a local SQLite ledger, and from there, in their order, into the
+ledger proper."""
 
 import os
 from asyncio import AbstractEventLoop, Event, Task, create_task, get_running_loop, sleep, timeout
@@ -14,7 +15,9 @@ from conduit.core.errors import LedgerConflict, LedgerError, LedgerUnavailable
 from conduit.core.storage import Cap, Entry, Standby
 from conduit.routing.decision import Decision, Outcome
 from conduit.routing.errors import ConfigurationError
-from conduit.stores.files.spool import NO_ROOM, SpoolFile, SpoolFull, left_behind, try_out
+from conduit.stores.files import former_spool, spool
+from conduit.stores.files.former_spool import FormerSpoolFile
+from conduit.stores.files.spool import NO_ROOM, SpoolFile, SpoolFull, try_out
 from conduit.stores.sql import rows
 from conduit.stores.sql.rows import Rows
 
@@ -46,7 +49,7 @@ class Terms:
     folder: Path
     most_bytes: int
     name: str
-    """Of this process's own file: of no other process that is or was."""
+    """With which those of this process's own files begin: of no other process that is or was."""
     required: bool = False
     """Whether it is a mistake when the folder cannot be used."""
 
@@ -58,6 +61,7 @@ class SpoolWriter:
         self._terms, self._replay, self._listener = terms, replay, listener
         self._files = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._file: SpoolFile | None = None
+        self._made = 0
         self._task: Task[None] | None = None
         self._news = Event()
         self._open = Event()
@@ -127,7 +131,8 @@ class SpoolWriter:
     @property
     def size(self) -> int:
         """Bytes that wait."""
-        return self._file.size if self._file is not None and self.busy else 0
+        file = self._file
+        return file.size if file is not None and self.busy else 0
 
     async def close(self) -> None:
         """What waits stays in its file: the next process writes it."""
@@ -161,9 +166,16 @@ class SpoolWriter:
 
     def _append(self, appends: Sequence[tuple[Entry | Cap, ...]]) -> None:
         if self._file is None:
-            self._file = SpoolFile.make(self._terms.folder, self._terms.name, most_bytes=self._terms.most_bytes)
+            self._made += 1
+            name = f"{self._terms.name}-{self._made}"
+            self._file = SpoolFile.make(self._terms.folder, name, most_bytes=self._terms.most_bytes)
         kept = [[entry for entry in append if not isinstance(entry, Cap)] for append in appends]
-        self._file.append(list(map(rows.packed, kept)))
+        self._file.append([list(map(rows.row, append)) for append in kept])
+
+    def _remove(self, file: SpoolFile) -> None:
+        """What is kept from here on is in another one."""
+        file.remove()
+        self._file = None
 
     def _no_room(self, word: str) -> NoReturn:
         if not self.full:
@@ -219,50 +231,61 @@ class SpoolWriter:
     async def _drain_own(self, file: SpoolFile) -> None:
         try:
             while self.busy:
-                records = await self._io(partial(file.peek, AT_ONCE))
-                if len(records) < AT_ONCE and not self.away:
+                appends = await self._io(partial(file.peek, AT_ONCE))
+                if len(appends) < AT_ONCE and not self.away:
                     self._open.clear()
-                await self._pass_on(file, records)
+                await self._pass_on(file, appends)
             # Whatever is kept from here on is queued behind this in the one thread of the files.
-            await self._io(file.clear)
+            await self._io(partial(self._remove, file))
         except ValueError:
             await self._lose(file)
         finally:
             self._open.set()
 
-    async def _pass_on(self, file: SpoolFile, records: Sequence[bytes]) -> None:
-        if records:
-            await self._write([rows.unpacked(record) for record in records])
+    async def _pass_on(self, file: SpoolFile, appends: Sequence[Rows]) -> None:
+        if appends:
+            await self._write(appends)
             self.away = self.full = self._over = False
-        file.advance(records)
-        self.waiting -= len(records)
+        file.advance()
+        self.waiting -= len(appends)
 
     async def _lose(self, file: SpoolFile) -> None:
         """Its disk gives back something else than was written."""
         self._file, self.waiting = None, 0
-        await self._io(file.set_aside)
-        self._listener(DAMAGED)
+        self._damaged(await self._io(file.set_aside))
 
     async def _adopt(self) -> None:
         for path in await self._io(partial(left_behind, self._terms.folder)):
             if self._file is not None and path == self._file.path:
                 continue
-            file = await self._io(partial(SpoolFile.adopt, path))
+            adopt = FormerSpoolFile.adopt if path.suffix == former_spool.SUFFIX else SpoolFile.adopt
+            file = await self._io(partial(adopt, path))
             if file is not None:
                 await self._take_over(file)
 
-    async def _take_over(self, file: SpoolFile) -> None:
+    async def _take_over(self, file: SpoolFile | FormerSpoolFile) -> None:
         try:
-            whole = await self._io(file.keep_what_is_whole)
-            while records := await self._io(partial(file.peek, AT_ONCE)):
-                await self._write([rows.unpacked(record) for record in records])
-                file.advance(records)
+            whole = await self._drained(file) and file.whole
         except BaseException:
             await self._io(file.close)
             raise
-        await self._io(file.remove if whole else file.set_aside)
-        if not whole:
-            self._listener(DAMAGED)
+        if whole:
+            await self._io(file.remove)
+        else:
+            self._damaged(await self._io(file.set_aside))
+
+    async def _drained(self, file: SpoolFile | FormerSpoolFile) -> bool:
+        """Whether all could be read. Of a damaged file one at a time: what stands beside the damage is still there."""
+        try:
+            while appends := await self._io(partial(file.peek, AT_ONCE if file.whole else 1)):
+                await self._write(appends)
+                file.advance()
+        except ValueError:
+            return False
+        return True
+
+    def _damaged(self, kept: Path) -> None:
+        self._listener(f"{DAMAGED}: set aside as {kept.name}")
 
     async def _write(self, appends: Sequence[Rows]) -> None:
         """Those that are refused are halved until the guilty stand alone. Raises LedgerUnavailable."""
@@ -290,6 +313,16 @@ class SpoolWriter:
     async def _io(self, work: Callable[[], T]) -> T:
         loop: AbstractEventLoop = get_running_loop()
         return await loop.run_in_executor(self._files, work)
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """Files of all processes that use `folder`, with something in them; the oldest names first."""
+    try:
+        return sorted(
+            path for path in folder.iterdir() if spool.has_something(path) or former_spool.has_something(path)
+        )
+    except OSError:
+        return []
 
 
 def can_wait(entries: Sequence[Entry | Cap], *, power_safe: bool) -> bool:

@@ -1,7 +1,6 @@
 """Entries to rows and back, exactly."""
 
-from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -13,7 +12,7 @@ from sqlalchemy import Table
 from conduit.bandits.policy import Vector
 from conduit.core.storage import Entry
 from conduit.routing.decision import Attempt, Candidate, Decision, Feedback, Lesson, Observation, Outcome, Status
-from conduit.stores.sql.tables import decisions, feedback, metadata, observations, outcomes, own_columns
+from conduit.stores.sql.tables import decisions, feedback, observations, outcomes
 
 Row = dict[str, object]
 Rows = list[tuple[Table, Row]]
@@ -222,26 +221,3 @@ def context(blob: bytes) -> Vector:
 def _values(columns: str) -> list[Mapping[str, Any]]:
     by_field: dict[str, list[Any]] = orjson.loads(columns)
     return [dict(zip(by_field, values, strict=True)) for values in zip(*by_field.values(), strict=True)]
-
-
-# ------------------------------------------------------------------ to bytes and back
-
-
-def packed(entries: Iterable[Entry]) -> bytes:
-    """Columns by name, so that a later schema can still write them."""
-    named = [(table.name, values) for table, values in map(row, entries)]
-    return orjson.dumps(named, default=lambda blob: {"base64": b64encode(blob).decode()})
-
-
-def unpacked(record: bytes) -> Rows:
-    """What an older Conduit did not keep is null: rows of a table are alike, whoever wrote them. Raises ValueError."""
-    return [_whole(metadata.tables[name], values) for name, values in orjson.loads(record)]
-
-
-def _whole(table: Table, values: Mapping[str, Any]) -> tuple[Table, Row]:
-    found = {column: _blob(value) for column, value in values.items()}
-    return table, dict.fromkeys((str(column.name) for column in own_columns(table)), None) | found
-
-
-def _blob(value: Any) -> object:
-    return b64decode(value["base64"]) if isinstance(value, dict) else value

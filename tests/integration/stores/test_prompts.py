@@ -3,15 +3,13 @@
 import asyncio
 import sqlite3
 import threading
-from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import orjson
 import pytest
 from numpy.typing import NDArray
 
@@ -35,6 +33,7 @@ from conduit.stores.sql.ledger import SqlLedger
 from conduit.stores.sql.pruning import SqlPruning
 from conduit.stores.sql.secrets import SqlSecrets
 from conduit.stores.sql.snapshots import SqlSnapshots
+from tests.support import former_spool
 from tests.support.fault_proxy import FaultProxy
 from tests.support.plain import PlainFeatures
 from tests.unit.stores.entries import decision, name, observation, outcome, plain
@@ -119,35 +118,53 @@ async def test_what_waits_on_the_disk_is_redacted_too(
         assert await prompt_of(ledger, 1) == CLEAN
 
 
-def older(record: bytes) -> bytes:
-    """As the code wrote it that knew nothing of prompts."""
-    named = [
-        [table, {column: value for column, value in row.items() if column not in {"prompt", "prompt_hash"}}]
-        for table, row in orjson.loads(record)
-    ]
-    return orjson.dumps(named, default=lambda blob: {"base64": b64encode(blob).decode()})
-
-
 async def test_rows_that_older_code_has_spooled_are_written_among_newer_ones(url: str, tmp_path: Path) -> None:
     """One file, one transaction, both kinds of rows, whichever comes first."""
     folder = tmp_path / "spool"
+    folder.mkdir()
+    for start in (0, 10):
+        appends = [[decision(n, prompt=f"{n}?"), outcome(n), observation(n)] for n in range(start, start + 4)]
+        older = former_spool.records(appends, without={"prompt", "prompt_hash"})
+        newer = former_spool.records(appends)
+        kinds = [older[0], newer[1], older[2], newer[3]]
+        former_spool.write(folder / f"dead-{start}.spool", kinds if start else kinds[::-1])
+    async with opened(url, spool=Terms(folder, 10**7, "mine")) as ledger:
+        await _all_eight(ledger, texts_of=(1, 3, 11, 13))
+        assert not any(folder.iterdir())
+
+
+async def test_a_file_of_older_code_that_knew_fewer_columns_is_written(url: str, tmp_path: Path) -> None:
+    """One file of each: what the older one had no column for is null."""
+    folder = tmp_path / "spool"
     for start in (0, 10):
         file = SpoolFile.make(folder, f"dead-{start}", most_bytes=10**7)
-        records = [
-            rows.packed([decision(n, prompt=f"{n}?"), outcome(n), observation(n)]) for n in range(start, start + 4)
-        ]
-        kinds = (older(records[0]), records[1], older(records[2]), records[3])
-        file.append(kinds if start else kinds[::-1])
+        file.append(
+            [
+                list(map(rows.row, (decision(n, prompt=f"{n}?"), outcome(n), observation(n))))
+                for n in range(start, start + 4)
+            ]
+        )
         file.close()
+    older = SpoolFile.adopt(folder / "dead-0.spooled")
+    assert older is not None
+    older._open.execute("ALTER TABLE decisions DROP COLUMN prompt")
+    older._open.execute("ALTER TABLE decisions DROP COLUMN prompt_hash")
+    for append in older._between(1, 9):
+        older._open.execute("UPDATE checksums SET crc32 = ? WHERE number = ?", (append.checksum, append.number))
+    older.close()
     async with opened(url, spool=Terms(folder, 10**7, "mine")) as ledger:
-        assert (await ledger.totals()).decisions == 8
-        assert len(await ledger.observations(after=0, limit=100)) == 8
-        found = {record.decision.id: record.decision for record in await ledger.recent(limit=9)}
-        assert found[name(1)].prompt_hash == bytes(range(16))
-        assert found[name(2)].prompt_hash is None
-        texts = await ledger.prompts([name(n) for n in range(20)])
-        assert texts == {name(n): f"{n}?" for n in (1, 3, 11, 13)}
+        await _all_eight(ledger, texts_of=(10, 11, 12, 13))
         assert not any(folder.iterdir())
+
+
+async def _all_eight(ledger: SqlLedger, *, texts_of: Sequence[int]) -> None:
+    assert (await ledger.totals()).decisions == 8
+    assert len(await ledger.observations(after=0, limit=100)) == 8
+    found = {record.decision.id: record.decision for record in await ledger.recent(limit=9)}
+    hashes = {n: found[name(n)].prompt_hash for n in (*range(4), *range(10, 14))}
+    assert hashes == {n: bytes(range(16)) if n in texts_of else None for n in hashes}
+    texts = await ledger.prompts([name(n) for n in range(20)])
+    assert texts == {name(n): f"{n}?" for n in texts_of}
 
 
 # ------------------------------------------------------------------ files, and pruning

@@ -111,7 +111,7 @@ def test_what_a_page_of_another_site_sends_is_refused(
     ],
     ids=str,
 )
-def test_who_is_no_such_page_is_answered(gateway: GatewayProcess, headers: Mapping[str, str]) -> None:
+def test_control_who_is_no_such_page_is_answered(gateway: GatewayProcess, headers: Mapping[str, str]) -> None:
     assert sent(gateway, headers).status == 200
 
 
@@ -123,11 +123,11 @@ def test_33_what_others_asked_is_not_read_under_a_foreign_name(gateway: GatewayP
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/dashboard"])
-def test_probes_scrapes_and_the_page_are_answered_under_any_name(gateway: GatewayProcess, path: str) -> None:
+def test_control_probes_scrapes_and_the_page_are_answered_under_any_name(gateway: GatewayProcess, path: str) -> None:
     assert sent(gateway, {"host": "conduit.example.org"}, method="GET", path=path).status == 200
 
 
-def test_the_pages_own_requests_are_answered(gateway: GatewayProcess) -> None:
+def test_control_the_pages_own_requests_are_answered(gateway: GatewayProcess) -> None:
     """As a browser sends them for /dashboard."""
     same = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}
     assert sent(gateway, same, method="GET", path="/v1/stats").status == 200
@@ -143,7 +143,7 @@ def test_the_pages_own_requests_are_answered(gateway: GatewayProcess) -> None:
     ],
     ids=str,
 )
-def test_where_a_key_is_asked_for_it_is_enough(keyed: GatewayProcess, headers: Mapping[str, str]) -> None:
+def test_control_where_a_key_is_asked_for_it_is_enough(keyed: GatewayProcess, headers: Mapping[str, str]) -> None:
     """No page knows it."""
     assert sent(keyed, {**headers, "authorization": f"Bearer {KEY}"}).status == 200
     assert sent(keyed, headers).status == 401

@@ -4,15 +4,19 @@ import asyncio
 import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from tests.integration.wire.asking import CHAT, HELLO, ask, outcome_of, tried
 from tests.support.gateway import GatewayProcess, declared, problem
+from tests.support.raw_client import RawClient
 from tests.support.stub_provider import Asked, Behaviour, StubProvider, completion, hello
 
 KEEP_S = 30.0
+THOUGHT_S = 65.0
+"""UPSTREAM_TIMEOUT_S was 60, to the first byte of a whole answer."""
 
 
 def once_a_connection(*, reset: bool) -> Behaviour:
@@ -93,7 +97,7 @@ def test_a_request_that_was_not_heard_is_sent_again(
     assert len(stub.of(model)) == 6 + 3, "every other one found a connection that was used before"
 
 
-def test_a_fresh_connection_that_closes_is_a_failure(gateway: GatewayProcess, stub: StubProvider) -> None:
+def test_control_a_fresh_connection_that_closes_is_a_failure(gateway: GatewayProcess, stub: StubProvider) -> None:
     """08: the request may have been heard, and is not sent twice."""
     stub.forget()
     body = problem(ask(gateway, "never"), 502, "upstream_error")
@@ -115,9 +119,27 @@ def test_a_connection_is_not_kept_longer_than_its_server_keeps_it(tmp_path_facto
 # ------------------------------------------------------------------ 14: how long each part may take
 
 
-def test_a_whole_answer_may_take_longer_than_first_content(gateway: GatewayProcess) -> None:
-    """14."""
+def test_control_a_whole_answer_may_take_longer_than_first_content(gateway: GatewayProcess) -> None:
+    """14: UPSTREAM_FIRST_CONTENT_S is of streams alone."""
     assert ask(gateway, "slow").json["choices"][0]["message"]["content"] == "thought about it"
+
+
+def test_a_whole_answer_may_take_longer_than_a_minute(tmp_path: Path) -> None:
+    """14: without any setting, as reasoning models do. The row waits as long, and needs no processor meanwhile."""
+
+    async def thinks(asked: Asked) -> None:
+        await asyncio.sleep(THOUGHT_S)
+        await asked.answer(completion("thought about it"))
+
+    with (
+        StubProvider({"thinks": thinks}) as server,
+        GatewayProcess(tmp_path, config=declared(server.base_url, {"thinks": 1.0})) as gateway,
+        RawClient(gateway.port, wait_s=THOUGHT_S * 2) as client,
+    ):
+        client.post(CHAT, {"model": "thinks", "messages": HELLO})
+        reply = client.reply()
+    assert reply.status == 200, reply.body
+    assert reply.json["choices"][0]["message"]["content"] == "thought about it"
 
 
 def test_a_stream_without_content_is_left_for_another_model(gateway: GatewayProcess) -> None:
@@ -172,7 +194,7 @@ def _filler(port: int) -> socket.socket:
 @pytest.mark.parametrize(
     "own",
     ["", "my-own-request-7", "0b5f8a3c-4a3b-4a57-9d51-0f7f1b6d0a11", "not sane \u00e9"],
-    ids=["13 none", "13 the caller's own", "13 a UUID", "13 not sane"],
+    ids=["13 none", "13 the caller's own", "13 control: a UUID", "13 not sane"],
 )
 def test_a_provider_is_sent_a_uuid(gateway: GatewayProcess, stub: StubProvider, own: str) -> None:
     """The caller's own where it is one; and the same for the same request id, so that logs can be joined."""

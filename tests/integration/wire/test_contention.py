@@ -34,7 +34,7 @@ def stub() -> Iterator[StubProvider]:
         yield provider
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"], ids=["control: sqlite", "postgresql"])
 def capped(
     request: pytest.FixtureRequest, stub: StubProvider, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[GatewayProcess, ...]]:
@@ -64,9 +64,8 @@ def ask(port: int, model: str, together: Barrier) -> RawReply:
 @pytest.mark.parametrize(
     ("at_once", "model"),
     [
-        pytest.param(200, "dear", id="39 two hundred"),
         pytest.param(400, "dear", id="39 four hundred"),
-        pytest.param(200, "auto", id="39 two hundred that leave the choice"),
+        pytest.param(400, "auto", id="39 four hundred that leave the choice"),
     ],
 )
 def test_a_wide_cap_refuses_nobody_and_delays_nothing_it_need_not(
@@ -82,7 +81,7 @@ def test_a_wide_cap_refuses_nobody_and_delays_nothing_it_need_not(
     assert len(stub.of("dear")) - before == at_once
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql"], ids=["control: sqlite", "postgresql"])
 def doors(request: pytest.FixtureRequest, postgres: Postgres, tmp_path: Path) -> Iterator[tuple[GatewayProcess, ...]]:
     """Of one process, or of two."""
     with ExitStack() as stack:

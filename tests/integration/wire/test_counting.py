@@ -248,7 +248,7 @@ def test_04_a_usage_chunk_with_an_empty_choice_is_for_us(gateway: GatewayProcess
     assert (outcome["input_tokens"], outcome["output_tokens"], outcome["measured"]) == (70, 30, True)
 
 
-def test_04_a_usage_chunk_that_was_asked_for_is_the_callers(gateway: GatewayProcess) -> None:
+def test_04_control_a_usage_chunk_that_was_asked_for_is_the_callers(gateway: GatewayProcess) -> None:
     assert b"usage" in chat(gateway, "litellm", stream=True, stream_options={"include_usage": True}).body
 
 
@@ -278,7 +278,7 @@ def base64_of(size: int) -> str:
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"description": "word " * 12_000}}}
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "abcd" * 10_000}}
 IN: dict[str, tuple[dict[str, Any], int, int]] = {
-    "03 plain English as before": (says("abcd" * 1000), 1001, 1001),
+    "03 control: plain English": (says("abcd" * 1000), 1001, 1001),
     "03 tools": ({"tools": [a_tool(77_000)]}, 15_000, 25_000),
     "03 functions": ({"functions": [a_tool(77_000)["function"]]}, 15_000, 25_000),
     "03 a schema": ({"response_format": SCHEMA}, 12_000, 20_000),

@@ -71,10 +71,10 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         pytest.param("deep/data/conduit.db-wal", id="32 its log"),
         pytest.param("deep/data/conduit.db-shm", id="32 its index"),
         pytest.param("deep/spool", id="32 the spool's folder"),
-        pytest.param("deep/payloads", id="payloads' folder"),
-        pytest.param("deep/payloads/*.jsonl", id="payloads"),
-        pytest.param("deep/metrics", id="metrics' folder"),
-        pytest.param("deep/metrics/*", id="metrics"),
+        pytest.param("deep/payloads", id="32 control: payloads' folder"),
+        pytest.param("deep/payloads/*.jsonl", id="32 control: payloads"),
+        pytest.param("deep/metrics", id="32 control: metrics' folder"),
+        pytest.param("deep/metrics/*", id="32 control: metrics"),
     ],
 )
 def test_what_a_gateway_writes_is_its_own(served: Path, name: str) -> None:

@@ -85,9 +85,10 @@ def test_who_leaves_a_flood_is_noticed(
 
 
 @pytest.mark.parametrize("model", ["large", "small", "silent"])
-def test_40_a_provider_and_a_caller_that_never_stop_do_not_outlast_the_grace(
+def test_40_control_a_provider_and_a_caller_that_never_stop_do_not_outlast_the_grace(
     stub: StubProvider, tmp_path: Path, model: str
 ) -> None:
+    """One such pair never did; what takes seconds too long is many of them at once, for want of a processor."""
     env = {"API_GRACE_S": "1"}
     config = declared(stub.base_url, {model: 1.0})
     with (

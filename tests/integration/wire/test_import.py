@@ -93,7 +93,7 @@ HOSTILE: dict[str, tuple[Callable[[Data], None], str]] = {
     "34 outcome's cost -1": (put("outcome", "cost_usd", -1.0), "cost_usd"),
     "34 outcome's latency -1": (put("outcome", "latency_s", -1.0), "latency_s"),
     "34 outcome's time 1e308": (put("outcome", "time_s", 1e308), "time_s"),
-    "34 outcome's status": (put("outcome", "status", "splendid"), "splendid"),
+    "34 control: outcome's status": (put("outcome", "status", "splendid"), "splendid"),
     "34 feedback's quality 2": (put("feedback", 0, "quality", 2.0), "quality"),
     "34 feedback's weight 1e9": (put("feedback", 0, "weight", 1e9), "weight"),
     "34 feedback's lesson": (column("feedback", "lessons", "quality", 1e308), "quality"),
@@ -148,10 +148,10 @@ def test_34_a_decision_that_stands_twice_in_a_file(exported: Path, tmp_path: Pat
     [
         ("34 a list", b"[1]"),
         ("34 a number", b"1"),
-        ("34 no JSON", b"{"),
-        ("34 NaN", b'{"decision": NaN}'),
-        ("34 bytes", b"\xff\xfe"),
-        ("34 deep", b"[" * 100_000),
+        ("34 control: no JSON", b"{"),
+        ("34 control: NaN", b'{"decision": NaN}'),
+        ("34 control: bytes", b"\xff\xfe"),
+        ("34 control: deep", b"[" * 100_000),
     ],
 )
 def test_a_line_that_is_no_decision(tmp_path: Path, name: str, content: bytes) -> None:

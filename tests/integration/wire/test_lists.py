@@ -154,10 +154,15 @@ def gateway(stubs: Mapping[str, StubProvider], tmp_path_factory: pytest.TempPath
         yield running
 
 
-@pytest.mark.parametrize("server", SERVERS, ids=lambda name: f"11 {name}")
-def test_only_what_chats_is_offered(gateway: GatewayProcess, server: str) -> None:
+def rows(right: Mapping[str, set[str]], *controls: str) -> list[Any]:
+    """A server's list each, and what is right of it."""
+    return [pytest.param(k, v, id=f"11 {'control: ' if k in controls else ''}{k}") for k, v in right.items()]
+
+
+@pytest.mark.parametrize(("server", "offered"), rows(OFFERED, "llamacpp", "vllm-like", "ollama-like", "odd"))
+def test_only_what_chats_is_offered(gateway: GatewayProcess, server: str, offered: set[str]) -> None:
     names = gateway.get("/v1/models").json["models"]
-    assert {name.removeprefix(f"{server}/") for name in names if name.startswith(f"{server}/")} == OFFERED[server]
+    assert {name.removeprefix(f"{server}/") for name in names if name.startswith(f"{server}/")} == offered
 
 
 def removed(gateway: GatewayProcess, server: str, **body: Any) -> Mapping[str, str]:
@@ -172,18 +177,20 @@ def removed(gateway: GatewayProcess, server: str, **body: Any) -> Mapping[str, s
 
 @pytest.mark.parametrize(
     ("server", "short"),
-    [
-        ("openrouter", {"small", "small-first"}),
-        ("llamacpp", {"started-small", "trained-small"}),
-        ("vllm-like", {"small"}),
-        ("mistral-like", {"small"}),
-        ("litellm", {"llm"}),
-        ("inline", {"llm"}),
-        ("typed", {"llm"}),
-        ("ollama-like", set()),
-        ("odd", set()),
-    ],
-    ids=lambda value: f"11 {value}" if isinstance(value, str) else "",
+    rows(
+        {
+            "openrouter": {"small", "small-first"},
+            "llamacpp": {"started-small", "trained-small"},
+            "vllm-like": {"small"},
+            "mistral-like": {"small"},
+            "litellm": {"llm"},
+            "inline": {"llm"},
+            "typed": {"llm"},
+            "ollama-like": set(),
+            "odd": set(),
+        },
+        *("vllm-like", "ollama-like", "odd"),
+    ),
 )
 def test_windows_are_known(gateway: GatewayProcess, server: str, short: set[str]) -> None:
     found = removed(gateway, server, messages=[{"role": "user", "content": LONG}])
@@ -192,15 +199,17 @@ def test_windows_are_known(gateway: GatewayProcess, server: str, short: set[str]
 
 @pytest.mark.parametrize(
     ("server", "blind"),
-    [
-        ("openrouter", {"blind"}),
-        ("llamacpp", {"text-only"}),
-        ("mistral-like", {"blind"}),
-        ("litellm", {"blind"}),
-        ("ollama-like", set()),
-        ("odd", set()),
-    ],
-    ids=lambda value: f"11 {value}" if isinstance(value, str) else "",
+    rows(
+        {
+            "openrouter": {"blind"},
+            "llamacpp": {"text-only"},
+            "mistral-like": {"blind"},
+            "litellm": {"blind"},
+            "ollama-like": set(),
+            "odd": set(),
+        },
+        *("ollama-like", "odd"),
+    ),
 )
 def test_who_sees_is_known(gateway: GatewayProcess, server: str, blind: set[str]) -> None:
     content = [{"type": "text", "text": "What is this?"}, IMAGE]
@@ -212,8 +221,7 @@ FILE = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:applica
 
 @pytest.mark.parametrize(
     ("server", "unable"),
-    [("openrouter", {"eyes", "blind"}), ("llamacpp", {"text-only"}), ("ollama-like", set())],
-    ids=lambda value: f"11 {value}" if isinstance(value, str) else "",
+    rows({"openrouter": {"eyes", "blind"}, "llamacpp": {"text-only"}, "ollama-like": set()}, "ollama-like"),
 )
 def test_who_reads_files_is_known(gateway: GatewayProcess, server: str, unable: set[str]) -> None:
     content = [{"type": "text", "text": "What is this?"}, FILE]
@@ -222,8 +230,10 @@ def test_who_reads_files_is_known(gateway: GatewayProcess, server: str, unable: 
 
 @pytest.mark.parametrize(
     ("server", "unable"),
-    [("openrouter", {"no-tools"}), ("mistral-like", {"blind"}), ("litellm", set()), ("ollama-like", set())],
-    ids=lambda value: f"11 {value}" if isinstance(value, str) else "",
+    rows(
+        {"openrouter": {"no-tools"}, "mistral-like": {"blind"}, "litellm": set(), "ollama-like": set()},
+        *("litellm", "ollama-like"),
+    ),
 )
 def test_who_takes_tools_is_known(gateway: GatewayProcess, server: str, unable: set[str]) -> None:
     assert set(removed(gateway, server, tools=TOOLS)) == unable
@@ -353,13 +363,13 @@ KEYED = OPEN + 'api_key_env = "LAB_KEY"\n'
         "21 a control character in the key",
         "21 a letter in the key",
         "21 nothing but blanks",
-        "as before: a blank in the address",
+        "21 control: a blank in the address",
         "21 a fragment",
         "21 no host",
         "21 no such port",
         "21 a port of letters",
         "21 half an IPv6 address",
-        "as before: another scheme",
+        "21 control: another scheme",
         "21 a line break in a header",
         "21 a letter in a header",
         "21 a blank in the name of a header",
@@ -404,7 +414,7 @@ def test_what_stands_around_a_key_is_not_sent(tmp_path: Path, env: Mapping[str, 
         assert {asked.headers.get("authorization") for asked in stub.asked} == {sent}
 
 
-def test_a_user_in_the_address_is_still_the_authorization(tmp_path: Path) -> None:
+def test_21_control_a_user_in_the_address_is_still_the_authorization(tmp_path: Path) -> None:
     with StubProvider({MODELS: listing("vllm-like")}) as stub:
         config = OPEN.format(url=stub.base_url.replace("http://", "http://me:pass%20word@"))
         with GatewayProcess(tmp_path, config=config, command="conduit serve") as gateway:
@@ -417,7 +427,7 @@ def test_a_user_in_the_address_is_still_the_authorization(tmp_path: Path) -> Non
         assert code == 0, said
 
 
-def test_check_and_the_start_agree_on_known_servers(tmp_path: Path) -> None:
+def test_41_control_check_and_the_start_agree_on_known_servers(tmp_path: Path) -> None:
     env = {"OLLAMA_BASE_URL": "http://h:99999", "OPENAI_API_KEY": SECRET}
     for command in ("serve", "check"):
         code, said = run(tmp_path, command, env)
@@ -426,7 +436,7 @@ def test_check_and_the_start_agree_on_known_servers(tmp_path: Path) -> None:
         assert "Traceback" not in said
 
 
-def test_a_declared_model_is_still_what_was_declared(tmp_path: Path) -> None:
+def test_11_control_a_declared_model_is_still_what_was_declared(tmp_path: Path) -> None:
     """A list has no say there."""
     with StubProvider({MODELS: listing("typed")}) as stub:
         config = declared(stub.base_url, {"vectors": 1.0})

@@ -263,7 +263,7 @@ def test_tls_without_a_proxy(
         ("127.0.0.1", {}, {}),
         ("127.0.0.1", {"proxy": ""}, {}),
     ],
-    ids=["localhost", "loopback", "no proxy for this provider"],
+    ids=["16 control: localhost", "16 control: loopback", "16 no proxy for this provider"],
 )
 def test_this_machine_is_still_never_asked_through_the_environments_proxy(
     tmp_path: Path, plain: StubProvider, host: str, more: Mapping[str, str], env: Mapping[str, str]
@@ -276,7 +276,7 @@ def test_this_machine_is_still_never_asked_through_the_environments_proxy(
 @pytest.mark.parametrize(
     ("no_proxy", "direct"),
     [("models.test", True), ("other.test", False)],
-    ids=["as before: NO_PROXY names it", "16 NO_PROXY names another"],
+    ids=["16 control: NO_PROXY names it", "16 NO_PROXY names another"],
 )
 def test_no_proxy_is_heeded(tmp_path: Path, plain: StubProvider, proxy: Proxy, no_proxy: str, direct: bool) -> None:
     """Without the proxy nobody knows its name; the other goes through, so that both are seen to differ."""

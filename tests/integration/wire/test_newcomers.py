@@ -42,7 +42,7 @@ def test_22_a_newcomer_has_a_tenth_at_first(tmp_path: Path, before: int) -> None
     assert 1 <= asked[NEW] <= 20
 
 
-def test_22_where_all_are_new_nobody_is_held_back(tmp_path: Path) -> None:
+def test_22_control_where_all_are_new_nobody_is_held_back(tmp_path: Path) -> None:
     with StubProvider() as stub:
         config = declared(stub.base_url, ALL)
         with GatewayProcess(tmp_path, config=config, command="conduit serve", env=ENV) as running:

@@ -120,7 +120,7 @@ def test_28_an_id_that_we_made_is_not_the_callers(gateway: GatewayProcess, keys:
         problem(gateway.post(FEEDBACK, made, key(keys[0])), 404, "not_found")
 
 
-def test_nobody_takes_over_an_answer_by_calling_a_request_like_it(
+def test_28_control_nobody_takes_over_an_answer_by_calling_a_request_like_it(
     gateway: GatewayProcess, keys: tuple[str, str]
 ) -> None:
     decision = ask(gateway, keys[0], str(uuid4()))

@@ -106,7 +106,7 @@ def test_tools_are_called_where_the_prompt_asks_for_them(
         pytest.param("weather", {"tool_choice": NAMED}, ["world_clock"], id="one is named"),
     ],
 )
-def test_what_was_right_before_still_is(
+def test_29_control_what_was_right_before_still_is(
     client: OpenAI, prompt: str, more: dict[str, Any], expected: list[str], stream: bool
 ) -> None:
     made, why = calls(client, prompt, stream=stream, tools=BOTH, **more)
@@ -246,7 +246,7 @@ def test_each_token_has_its_probability(client: OpenAI, stream: bool, top: int |
     [
         pytest.param({"stop": "from"}, "This is a simulated answer ", "stop", id="29 stop, a string"),
         pytest.param({"stop": ["Conduit", "from", "xyz"]}, "This is a simulated answer ", "stop", id="29 the first"),
-        pytest.param({"stop": ["answer"], "max_tokens": 2}, "This is", "length", id="stop after the limit"),
+        pytest.param({"stop": ["answer"], "max_tokens": 2}, "This is", "length", id="29 control: stop after the limit"),
         pytest.param({"stop": [" a"], "max_tokens": 4}, "This is", "stop", id="29 stop before the limit"),
     ],
 )
@@ -296,7 +296,7 @@ def test_29_several_answers_each_have_all_of_it(client: OpenAI) -> None:
     assert len(set(ids)) == 2
 
 
-def test_a_schema_that_the_limit_cuts_says_so(client: OpenAI) -> None:
+def test_29_control_a_schema_that_the_limit_cuts_says_so(client: OpenAI) -> None:
     messages: Any = [{"role": "user", "content": "hello"}]
     with pytest.raises(LengthFinishReasonError):
         client.chat.completions.parse(model=MODEL, messages=messages, response_format=Tree, max_tokens=2)

@@ -41,7 +41,7 @@ def test_18_all_addresses_are_those_of_ipv4_too(tmp_path: Path) -> None:
         assert b"Traceback" not in second.stderr
 
 
-@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGTERM], ids=["41 SIGHUP", "SIGTERM"])
+@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGTERM], ids=["41 SIGHUP", "41 control: SIGTERM"])
 def test_what_is_in_flight_ends_before_the_process_does(tmp_path: Path, how: signal.Signals) -> None:
     async def in_two_parts(asked: Asked) -> None:
         await asked.begin_stream()

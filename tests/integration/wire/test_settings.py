@@ -117,7 +117,7 @@ def test_31_a_misspelt_name_in_the_environment_is_told(tmp_path: Path) -> None:
         assert not meant or f"did you mean {meant}?" in said.text
 
 
-def test_names_of_others_are_left_alone(tmp_path: Path) -> None:
+def test_31_control_names_of_others_are_left_alone(tmp_path: Path) -> None:
     config = '[providers.lab]\nbase_url = "http://127.0.0.1:1/v1"\napi_key_env = "API_LAB_KEY"\n'
     (tmp_path / "conduit.toml").write_text(config, "utf-8")
     (tmp_path / ".env").write_text(
@@ -226,8 +226,8 @@ def test_a_key_that_is_guessed_is_no_key_in_production(tmp_path: Path, key: str,
         pytest.param("Web", "web", "no key 'Web', but 'web'", id="41 a capital"),
         pytest.param('"a.b"', "a_b", "no key 'a.b', but 'a_b'", id="41 a dot"),
         pytest.param("gone", "web", "no key 'gone'", id="41 nobody"),
-        pytest.param("web", "web", "", id="the right one"),
-        pytest.param("api_key", "web", "", id="the operator's own"),
+        pytest.param("web", "web", "", id="41 control: the right one"),
+        pytest.param("api_key", "web", "", id="41 control: the operator's own"),
     ],
 )
 def test_a_table_of_a_key_that_is_none_is_told(tmp_path: Path, table: str, key: str, named: str) -> None:
@@ -248,7 +248,7 @@ def test_a_table_of_a_key_that_is_none_is_told(tmp_path: Path, table: str, key: 
     [
         pytest.param("tcp://10.96.0.7:8000", id="19 of a service"),
         pytest.param("eight", id="19 of a slip"),
-        pytest.param("", id="empty"),
+        pytest.param("", id="19 control: empty"),
     ],
 )
 def test_the_command_lines_port_wins_over_any(tmp_path: Path, port: str) -> None:
@@ -287,7 +287,7 @@ def test_a_secret_that_ends_in_a_newline_is_the_secret(tmp_path: Path, end: str)
     [
         pytest.param("conduit.toml", b'\xef\xbb\xbfpolicy = "uniform"\n', "by uniform", id="19 TOML with a mark"),
         pytest.param("conduit.toml", b'\xef\xbb\xbfpolicy = "uniform"\r\n', "by uniform", id="19 TOML of Windows"),
-        pytest.param(".env", b"\xef\xbb\xbfPOLICY=uniform\r\n", "by uniform", id=".env with a mark"),
+        pytest.param(".env", b"\xef\xbb\xbfPOLICY=uniform\r\n", "by uniform", id="19 control: .env with a mark"),
         pytest.param(
             "conduit.toml", 'policy = "uniform"\n'.encode("utf-16"), "conduit.toml: is UTF-16", id="19 TOML in UTF-16"
         ),
@@ -328,8 +328,8 @@ TAKEN = [
     pytest.param("keepalives=1&keepalives_idle=30&sslsni=1", "keepalives, keepalives_idle, sslsni", id="19 keepalives"),
     pytest.param("prepareThreshold=0", "prepareThreshold", id="19 Java"),
     pytest.param("ssl=false", "", id="19 Node"),
-    pytest.param("application_name=conduit&statement_timeout=15000", "", id="the server's own"),
-    pytest.param("options=-c%20statement_timeout%3D9s", "", id="options"),
+    pytest.param("application_name=conduit&statement_timeout=15000", "", id="19 control: the server's own"),
+    pytest.param("options=-c%20statement_timeout%3D9s", "", id="19 control: options"),
 ]
 REFUSED = [
     pytest.param("sslaccept=strict", "sslaccept", "sslmode=verify-full", id="19 PlanetScale"),

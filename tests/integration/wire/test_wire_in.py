@@ -115,7 +115,7 @@ def test_15_requests_behind_an_offer(gateway: GatewayProcess, stub: StubProvider
     ],
     ids=["15 both lengths", "15 two lengths", "15 no chunks", "15 no number"],
 )
-def test_an_offer_makes_no_bent_length_right(gateway: GatewayProcess, lines: tuple[str, ...]) -> None:
+def test_control_an_offer_makes_no_bent_length_right(gateway: GatewayProcess, lines: tuple[str, ...]) -> None:
     with RawClient(gateway.port) as client:
         client.send(head(*lines, *H2C) + b"5\r\nhello\r\n0\r\n\r\n")
         assert client.reply().status == 400
@@ -142,7 +142,17 @@ def asked_by(lines: list[str], *, version: str = "1.1", path: str = "/v1/models"
         ("1.0", [], 200),
         ("1.0", ["host: localhost"], 200),
     ],
-    ids=lambda value: f"41 {value}",
+    ids=[
+        "41 no host",
+        "41 another header",
+        "41 two hosts",
+        "41 two hosts that differ",
+        "41 two hosts in 1.0",
+        "41 control: one host",
+        "41 control: an empty host",
+        "41 control: no host in 1.0",
+        "41 control: one host in 1.0",
+    ],
 )
 @pytest.mark.parametrize("path", ["/v1/models", "/health/live"])
 def test_a_request_has_one_host(
@@ -182,7 +192,20 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
         ([f"authorization: Bearer {KEY[:9]} {KEY[9:]}"], 401),
         ([f"authorization: Basic {KEY}"], 401),
     ],
-    ids=lambda value: f"41 {value!r}",
+    ids=[
+        "41 control: as it should be",
+        "41 control: a blank behind it",
+        "41 a tab behind it",
+        "41 blanks and a tab behind it",
+        "41 control: two blanks before it",
+        "41 control: no blank behind the colon",
+        "41 control: a tab before it",
+        "41 control: twice",
+        "41 control: nothing",
+        "41 control: no key",
+        "41 control: a blank in the key",
+        "41 control: another scheme",
+    ],
 )
 def test_blanks_around_a_key_are_not_its_own(keyed: GatewayProcess, lines: list[str], status: int) -> None:
     with RawClient(keyed.port) as client:
@@ -208,7 +231,7 @@ def test_28_limits_name_their_settings(keyed: GatewayProcess) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("connection: keep-alive",), ("connection: close",)], ids=str)
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", [False, True], ids=["control: whole", "stream"])
 def test_http_1_0_gets_no_chunks(gateway: GatewayProcess, more: tuple[str, ...], stream: bool) -> None:
     """It does not know them: where there is no length the connection's end is the end."""
     body = {"model": "one", "stream": stream, "messages": [{"role": "user", "content": "hello"}]}
@@ -225,7 +248,16 @@ def test_http_1_0_gets_no_chunks(gateway: GatewayProcess, more: tuple[str, ...],
         assert reply.body.endswith(b"data: [DONE]\n\n")
 
 
-@pytest.mark.parametrize("first", ["GET / HTTP/2.0", "PRI * HTTP/2.0", "GET /", "GET / HTTP/0.9", "GET / HTTP/1.1 x"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "GET / HTTP/2.0",
+        pytest.param("PRI * HTTP/2.0", id="control: PRI"),
+        "GET /",
+        "GET / HTTP/0.9",
+        pytest.param("GET / HTTP/1.1 x", id="control: words behind the version"),
+    ],
+)
 def test_versions_that_nobody_speaks_here_are_refused(gateway: GatewayProcess, first: str) -> None:
     with RawClient(gateway.port) as client:
         client.send(f"{first}\r\nhost: localhost\r\n\r\n".encode())

@@ -9,6 +9,7 @@ from conduit.api.auth import Authentication
 from conduit.api.boundary import ErrorBoundary
 from conduit.api.middleware import RequestContext, middleware
 from conduit.api.payloads import PayloadTap
+from conduit.api.peer import TrustedProxies
 from conduit.api.ratelimit import RateLimit
 from conduit.api.sizelimit import SizeLimit
 from conduit.api.throttle import FailedAuthThrottle
@@ -50,8 +51,7 @@ def test_each_layer_is_made_with_its_own_settings() -> None:
     assert made[Authentication]["protected_prefixes"] == ("/v1/", "/metrics")
     limit = made[RateLimit]
     assert (limit["usual"], limit["unsaid_tokens"]) == (Limits(requests_per_minute=4), 77)
-    for layer in (FailedAuthThrottle, RateLimit):
-        assert [str(network) for network in made[layer]["trusted"]] == ["10.0.0.0/8"]
+    assert [str(network) for network in made[TrustedProxies]["trusted"]] == ["10.0.0.0/8"]
     for layer in (RequestContext, SizeLimit):
         assert isinstance(made[layer]["clock"], StillClock)
     for layer in (RequestContext, FailedAuthThrottle, RateLimit):

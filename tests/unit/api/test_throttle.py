@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from conduit.api import throttle
+from conduit.api.peer import TrustedProxies
 from conduit.api.throttle import FailedAuthThrottle
 from conduit.core.errors import LedgerUnavailable
 from conduit.core.events import Event
@@ -42,8 +43,9 @@ class Door:
         self.limiter = Limiter(
             shared=shared, local=self.window, clock=self.clock, listener=self.events.append, fails_closed=fails_closed
         )
-        guard = Middleware(FailedAuthThrottle, limit=limit, trusted=parsed_networks(proxies), ids=CountingIds())
-        self.app: ASGIApp = guarded(authenticator(clock=self.clock, **ring), layers=[guard], limiter=self.limiter)
+        peer = Middleware(TrustedProxies, trusted=parsed_networks(proxies))
+        guard = Middleware(FailedAuthThrottle, limit=limit, ids=CountingIds())
+        self.app: ASGIApp = guarded(authenticator(clock=self.clock, **ring), layers=[peer, guard], limiter=self.limiter)
 
     async def wrong(self, times: int = 1, **more: Any) -> list[int]:
         return [(await call(self.app, "/v1/models", bearer(secrets.token_hex()), **more)).status for _ in range(times)]
@@ -161,7 +163,7 @@ async def test_what_is_remembered_is_bounded(monkeypatch) -> None:
     seen: list[FailedAuthThrottle] = []
 
     def kept(app: ASGIApp) -> FailedAuthThrottle:
-        seen.append(FailedAuthThrottle(app, limit=1, trusted=(), ids=CountingIds()))
+        seen.append(FailedAuthThrottle(app, limit=1, ids=CountingIds()))
         return seen[0]
 
     window = MemoryWindow(StillClock(), most=3)

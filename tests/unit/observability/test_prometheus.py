@@ -1,5 +1,7 @@
 """What /metrics says, read by Prometheus's own client library."""
 
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from conduit.observability.metrics import metrics as m
@@ -11,7 +13,7 @@ NASTY = 'a "quoted" \\ name\twith\nlines'
 
 
 def told(samples: Samples) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    families = text_string_to_metric_families(exposition(dict(samples.read())))
+    families = text_string_to_metric_families(exposition(dict(samples.read()))[0].decode())
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
 
 
@@ -53,6 +55,31 @@ def test_labels_may_hold_anything() -> None:
 
 def test_every_metric_is_declared_before_anything_happened() -> None:
     """With a name of its own, and help."""
-    families = list(text_string_to_metric_families(exposition({})))
+    families = list(text_string_to_metric_families(exposition({})[0].decode()))
     assert len(families) == len(METRICS) == len({m.name for m in METRICS})
     assert all(family.documentation and family.type != "unknown" for family in families)
+
+
+@pytest.mark.parametrize(
+    ("accept", "begins"),
+    [
+        ("", "text/plain; version=0.0.4"),
+        ("*/*", "text/plain; version=0.0.4"),
+        ("application/json", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text; version=1.0.0,text/plain;version=0.0.4;q=0.5", "application/openmetrics-text"),
+        ("application/openmetrics-text", "application/openmetrics-text"),
+    ],
+)
+def test_a_reader_gets_the_format_that_it_asks_for(accept: str, begins: str) -> None:
+    """The same numbers in both, each read by its own parser."""
+    samples = Samples()
+    samples.add(m.SPENT, ("gpt", "key_1"), 0.1)
+    samples.observe(m.OVERHEAD, ("/v1/route",), 0.001)
+    text, content_type = exposition(dict(samples.read()), accept)
+    assert content_type.startswith(begins)
+    opened = content_type.startswith("application/openmetrics-text")
+    families = list((openmetrics_families if opened else text_string_to_metric_families)(text.decode()))
+    assert len(families) == len(METRICS)
+    told = {s.name: s.value for family in families for s in family.samples}
+    assert told["conduit_spent_usd_total"] == 0.1
+    assert told["conduit_gateway_overhead_seconds_count"] == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -13,9 +14,10 @@ from conduit.core.storage import Place, Standby
 from conduit.routing.errors import ConfigurationError
 from conduit.stores.files import spool_writer as module
 from conduit.stores.files.spool import try_out
-from conduit.stores.files.spool_writer import FULL, LOST, SpoolWriter, Terms, can_wait
+from conduit.stores.files.spool_writer import DAMAGED, FULL, LOST, SpoolWriter, Terms, can_wait
 from conduit.stores.sql.rows import Rows
 from conduit.stores.sql.writer import Append, Writer
+from tests.support import former_spool
 from tests.unit.stores.entries import decision, feedback, name, observation, outcome
 
 BIG = 10**6
@@ -179,6 +181,78 @@ async def test_who_comes_after_a_dead_process_writes_what_it_left(bench: Bench, 
     assert heir.book.kept == [name(1), name(2)]
     assert names(tmp_path) == []
     await heir.stop()
+
+
+async def test_a_process_of_the_new_version_writes_what_one_of_the_version_before_left(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.book.away = True
+    await asyncio.gather(*bench.decide(3))
+    await bench.stop()
+    former_spool.write(tmp_path / "9-former.spool", former_spool.records([[decision(1)], [decision(2)]]))
+    heir = Bench(tmp_path)
+    await heir.start()
+    assert sorted(heir.book.kept) == [name(1), name(2), name(3)]
+    assert names(tmp_path) == []
+    assert heir.words == []
+    await heir.stop()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "garbage", "former"])
+async def test_a_damaged_file_is_told_and_kept_and_what_can_be_read_of_it_is_written(
+    bench: Bench, tmp_path: Path, damage: str
+) -> None:
+    """And the start goes on."""
+    bench.book.away = True
+    for number in range(0, 200, 5):
+        await asyncio.gather(*bench.decide(*range(number, number + 5)))
+    await bench.stop()
+    path = tmp_path / "mine-1.spooled"
+    if damage == "cut off":
+        os.truncate(path, path.stat().st_size * 9 // 10)
+    elif damage == "garbage":
+        path.write_bytes(b"garbage" * 1000)
+    else:
+        path.unlink()
+        path = tmp_path / "mine-1.spool"
+        raw = former_spool.write(path, former_spool.records([[decision(n)] for n in range(300)]))
+        path.write_bytes(raw[: len(raw) // 2] + b"?" + raw[len(raw) // 2 + 1 :])
+    damaged = path.read_bytes()
+    heir = Bench(tmp_path)
+    await heir.start()
+    assert heir.words == ["spool_damaged: set aside as mine-1.damaged"]
+    assert names(tmp_path) == ["mine-1.damaged"]
+    assert (tmp_path / "mine-1.damaged").read_bytes() == damaged
+    assert heir.book.kept == [name(number) for number in range(len(heir.book.kept))]
+    assert len(heir.book.kept) > 50 or damage == "garbage"
+    heir.book.away = True
+    assert await asyncio.gather(*heir.decide(1000)) == [Place.SPOOL]
+    await heir.stop()
+
+
+async def test_a_file_that_is_spoilt_while_its_process_lives_is_told_and_kept_and_the_next_is_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    bench = Bench(tmp_path, most_bytes=10**8)
+    await bench.start()
+    bench.book.away = True
+    long = [(decision(number, prompt="x" * 10_000),) for number in range(300)]  # more than SQLite has in memory
+    await asyncio.gather(*(bench.writer.append(each, power_safe=False) for each in long))
+    log = tmp_path / "mine-1.spooled-wal"
+    with log.open("r+b") as file:  # not truncated: its process has it open
+        file.seek(32)
+        file.write(b"\xff" * (log.stat().st_size - 32))
+    bench.book.away = False
+    await until(lambda: not bench.spool_writer.busy)
+    assert [word.partition(":")[0] for word in bench.words] == [DAMAGED]
+    assert sorted(names(tmp_path)) == ["mine-1.damaged", "mine-1.damaged-wal"]
+    bench.book.away = True
+    assert await asyncio.gather(*bench.decide(500)) == [Place.SPOOL]
+    bench.book.away = False
+    await bench.drained()
+    assert name(500) in bench.book.kept
+    await bench.stop()
 
 
 async def test_a_refused_append_is_told_and_stops_nobody(bench: Bench) -> None:
