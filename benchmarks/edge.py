@@ -41,7 +41,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Scope
 
 from conduit.api.app import create_app
-from conduit.api.ratelimit import DEGRADED, set_aside
+from conduit.api.ratelimit import set_aside
 from conduit.core.config import make_settings
 from conduit.gateway.request.exchange import Ask
 from conduit.routing.query import Query
@@ -51,6 +51,7 @@ from tests.support.upstream import FakeUpstream
 from tests.support.valkey import ValkeyServer
 
 OWN = "operators-own-key"
+DEGRADED = (b"x-conduit-degraded", b"ratelimit")
 PATH = "/v1/chat/completions"
 BODY = b'{"prompt": "What is 2 + 2?"}' + b" " * 1000
 USUAL, LONG = (Ask(Query("What is 2 + 2?", max_output_tokens=most), {}, size=len(BODY)) for most in (None, 9000))

@@ -1,13 +1,14 @@
 """Authentication: who calls, before anything else is done for them."""
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conduit.api.envelope import LimitReached, problem_of, refuse
 from conduit.api.paths import is_health, is_preflight, routed_path
 from conduit.core.errors import KeysUnavailable, Unauthenticated, WindowUnavailable
+from conduit.core.request_state import state_of
 from conduit.gateway.access.authenticator import Admitted, Authenticator
 
 BEARER = b"bearer"
@@ -15,7 +16,7 @@ UNTHROTTLED = nullcontext()
 
 
 class Authentication:
-    """Puts the caller's Key into ``scope["conduit.key"]``: None where nobody is asked for one.
+    """Puts the caller's Key into the request's state: None where no key is asked for.
 
     The path that is looked at is the one that the router looks at.
     """
@@ -28,7 +29,7 @@ class Authentication:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope["conduit.key"] = None
+        state = state_of(scope)
         if not self._wants_key(scope):
             await self._app(scope, receive, send)
             return
@@ -38,10 +39,9 @@ class Authentication:
             await refuse(problem_of(error), scope, receive, send)
             return
         if admitted is not None:
-            scope["conduit.key"] = admitted.key
-            scope["conduit.log"]["key"] = admitted.key.id
-            if admitted.remembered:
-                send = _degraded(send)
+            state.key = admitted.key
+            if admitted.remembered:  # it could not be looked up, and is believed for now
+                state.degrade("keys")
         await self._app(scope, receive, send)
 
     def _wants_key(self, scope: Scope) -> bool:
@@ -55,8 +55,7 @@ async def _admitted(scope: Scope) -> Admitted | None:
     authenticator: Authenticator = scope["app"].state.conduit.authenticator
     if not await authenticator.asks():
         return None
-    attempt: AbstractAsyncContextManager[None] = scope.get("conduit.attempt", UNTHROTTLED)
-    async with attempt:
+    async with state_of(scope).attempt or UNTHROTTLED:
         return await authenticator.admit(_token(scope))
 
 
@@ -70,14 +69,3 @@ def _token(scope: Scope) -> bytes:
     if len(sent) > 1 or scheme.lower() != BEARER or not token:
         raise Unauthenticated("invalid_auth_format", "the Authorization header must be one: `Bearer <key>`")
     return token
-
-
-def _degraded(send: Send) -> Send:
-    """Says that the key could not be looked up, and is believed for now."""
-
-    async def saying(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"].append((b"x-conduit-degraded", b"keys"))
-        await send(message)
-
-    return saying

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from conduit.api.schema import ChatExtension
 from conduit.api.structure import check_structure
 from conduit.core.aliases import Aliases
+from conduit.core.request_state import RequestState, state_of
 from conduit.gateway.request.asked import read
 from conduit.gateway.request.exchange import Ask
 from conduit.routing.catalogue import AUTO
@@ -90,14 +91,14 @@ def chat_ask(
     default: Preferences,
     headers: dict[str, str],
     session_id: str | None = None,
-    key_id: str | None = None,
-    key_name: str = "",
     size: int = 0,
     cache: Literal["use", "renew", "off"] = "use",
     aliases: Aliases = NO_ALIASES,
     request_id: str | None = None,
+    state: RequestState | None = None,
 ) -> Ask:
     """A chat request: what we need of it is checked, the rest is the provider's business."""
+    state = state or RequestState()
     extension = parsed(ChatExtension, data.pop("conduit", None) or {}, under="conduit")
     model = model_of(data, aliases)
     messages = _messages(data)
@@ -108,13 +109,21 @@ def chat_ask(
         max_output_tokens=_most_tokens(data),
         requirements=extension.required(asked.needs),
         preferences=extension.wanted(default),
-        key_id=key_id,
-        key_name=key_name,
+        key_id=state.key.id if state.key else None,
+        key_name=state.key.name if state.key else "",
         user_id=user_of(data),
         session_id=extension.session_id or session_id,
         request_id=request_id,
     )
-    return Ask(query, data, None if model == AUTO else model, headers, size, cache=cache if extension.cache else "off")
+    return Ask(
+        query,
+        data,
+        None if model == AUTO else model,
+        headers,
+        size,
+        cache=cache if extension.cache else "off",
+        state=state,
+    )
 
 
 def cache_of(request: Request) -> Literal["use", "renew", "off"]:
@@ -145,7 +154,7 @@ def model_of(data: dict[str, Any], aliases: Aliases) -> str:
 
 def request_id_of(request: Request) -> str | None:
     """The caller's own x-request-id, by which feedback may name the answer; None where the id is one that we made."""
-    request_id: str = request.scope["conduit.request_id"]
+    request_id = state_of(request.scope).id
     return request_id if request.headers.get("x-request-id") == request_id else None
 
 
@@ -153,7 +162,7 @@ def sent_on(request: Request) -> dict[str, str]:
     """What the provider is told of the caller's trace. Some servers take no request id that is not a UUID, so that it
     is one: the caller's own, or one that follows from the request's id."""
     found = {name: request.headers[name] for name in SENT_ON if name in request.headers}
-    return {**found, "x-request-id": _as_uuid(request.scope["conduit.request_id"])}
+    return {**found, "x-request-id": _as_uuid(state_of(request.scope).id)}
 
 
 def _as_uuid(request_id: str) -> str:

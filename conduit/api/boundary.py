@@ -2,9 +2,10 @@
 
 import structlog
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conduit.api.envelope import INTERNAL_ERROR, Refused, problem_of, refuse
+from conduit.core.request_state import state_of
 from conduit.observability.logging.logs import place
 
 
@@ -19,25 +20,18 @@ class ErrorBoundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
-
-        async def noticed(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
         try:
-            await self._app(scope, receive, noticed)
+            await self._app(scope, receive, send)
         except ClientDisconnect:
             raise
         except Exception as error:
-            if begun:
-                self._log.error("broke off", request_id=scope["conduit.request_id"], error=type(error).__name__)
+            if state_of(scope).status:
+                self._log.error("broke off", request_id=state_of(scope).id, error=type(error).__name__)
                 raise
             await self._answer(error, scope, receive, send)
 
     async def _answer(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         problem = problem_of(error) if isinstance(error, Refused) else INTERNAL_ERROR
         if problem is INTERNAL_ERROR:  # the place, never the text: it may quote a prompt
-            self._log.error("internal error", request_id=scope["conduit.request_id"], where=place(error))
+            self._log.error("internal error", request_id=state_of(scope).id, where=place(error))
         await refuse(problem, scope, receive, send)

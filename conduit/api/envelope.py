@@ -26,6 +26,7 @@ from conduit.core.errors import (
     UpstreamRejected,
     WindowUnavailable,
 )
+from conduit.core.request_state import state_of
 from conduit.routing.errors import ConduitError, ContextLengthExceeded, InvalidRequest, NoEligibleModel, NotFound
 
 
@@ -224,21 +225,22 @@ def problem_response(problem: Problem, request_id: str) -> Response:
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
     """For a layer that answers itself; the access line says why."""
-    scope["conduit.log"]["code"] = problem.code
-    await problem_response(problem, scope["conduit.request_id"])(scope, receive, send)
+    state = state_of(scope)
+    state.code = problem.code
+    await problem_response(problem, state.id)(scope, receive, send)
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
     """For Starlette's table of exception handlers."""
-    note = request.scope["conduit.log"]
+    state = state_of(request.scope)
     if isinstance(error, UpstreamRejected):
-        note["code"] = "upstream_rejected"
-        return _found_again(error, _providers_own(error, request.scope["conduit.request_id"]))
+        state.code = "upstream_rejected"
+        return _found_again(error, _providers_own(error, state.id))
     problem = problem_of(error)
     if isinstance(error, HTTPException):
         problem = replace(problem, message=_told_of_path(problem, request))
-    note["code"] = problem.code
-    return _found_again(error, problem_response(problem, request.scope["conduit.request_id"]))
+    state.code = problem.code
+    return _found_again(error, problem_response(problem, state.id))
 
 
 def _found_again(error: Exception, response: Response) -> Response:

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.datastructures import Headers
+from starlette import datastructures
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from conduit.api.envelope import Problem, refuse
 from conduit.api.paths import is_preflight, sent
+from conduit.core.request_state import RequestState
+
+Headers = list[tuple[bytes, bytes]]
 
 SECURITY = (
     (b"x-content-type-options", b"nosniff"),
@@ -20,32 +23,20 @@ NO_PAGE = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'no
 """Of answers that are no pages; a page says its own."""
 NOT_KEPT = (b"cache-control", b"no-store")
 HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
-USUAL = (*SECURITY, NO_PAGE, NOT_KEPT)
+USUAL = [*SECURITY, NO_PAGE, NOT_KEPT]
 NAMES = frozenset(name for name, _ in (*USUAL, HTTPS_ONLY))
-OVER_HTTPS = (*USUAL, HTTPS_ONLY)
+OVER_HTTPS = [*USUAL, HTTPS_ONLY]
 NOT_FROM_THERE = "pages of this origin may not send this; see CORS_ALLOWED_ORIGINS"
 
 
-class SecurityHeaders:
-    """Adds what the answer does not say itself."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        usual = OVER_HTTPS if scope.get("scheme") == "https" else USUAL
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                said = dict(message["headers"])
-                unsaid = usual if said.keys().isdisjoint(NAMES) else (h for h in usual if h[0] not in said)
-                message["headers"].extend(unsaid)
-            await send(message)
-
-        await self._app(scope, receive, guarded)
+def complete(headers: Headers, usual: Headers, state: RequestState) -> None:
+    """Adds to an answer's `headers` what every answer says, of the `usual` ones those that it does not say itself."""
+    said = dict(headers)
+    headers.extend(usual if said.keys().isdisjoint(NAMES) else (h for h in usual if h[0] not in said))
+    headers.extend(state.answer_headers)
+    if state.degraded:
+        headers.append((b"x-conduit-degraded", ", ".join(state.degraded).encode()))
+    headers.append((b"x-request-id", state.id.encode()))
 
 
 class CrossOrigin(CORSMiddleware):
@@ -58,7 +49,7 @@ class CrossOrigin(CORSMiddleware):
         if scope["type"] == "http" and b"origin" not in sent(scope):
             await self.app(scope, receive, send)
         elif scope["type"] == "http" and is_preflight(scope):
-            answer = self.preflight_response(request_headers=Headers(scope=scope))
+            answer = self.preflight_response(request_headers=datastructures.Headers(scope=scope))
             if answer.status_code < 400:
                 await answer(scope, receive, send)
             else:

@@ -14,9 +14,9 @@ from structlog.typing import FilteringBoundLogger
 
 from conduit.api.auth import Authentication
 from conduit.api.boundary import ErrorBoundary
-from conduit.api.headers import CrossOrigin, SecurityHeaders, cors
+from conduit.api.headers import OVER_HTTPS, USUAL, CrossOrigin, complete, cors
 from conduit.api.opendoor import OpenDoor
-from conduit.api.paths import PROBES, routed_path, sent
+from conduit.api.paths import PROBES, routed_path
 from conduit.api.payloads import PayloadTap
 from conduit.api.peer import TrustedProxies
 from conduit.api.ratelimit import RateLimit
@@ -28,7 +28,9 @@ from conduit.core.events import Arrived, Served, nobody
 from conduit.core.keys import Limits
 from conduit.core.networks import parsed_networks
 from conduit.core.protocols import Listener
-from conduit.observability.current import CURRENT, Current
+from conduit.core.request_state import SCOPE, RequestState
+from conduit.observability.current import CURRENT
+from conduit.observability.logging.access_log import fields_of
 from conduit.observability.logging.payloads import PayloadLog
 from conduit.routing.protocols import Clock, Ids
 from conduit.routing.system import SystemClock, TimeOrderedIds
@@ -51,7 +53,6 @@ def middleware(
     return (
         Middleware(RequestContext, clock=clock, ids=ids, listener=listener),
         Middleware(TrustedProxies, trusted=parsed_networks(settings.trusted_proxies)),
-        Middleware(SecurityHeaders),
         Middleware(CrossOrigin, **cors(parsed_list(settings.cors_allowed_origins))),
         Middleware(ErrorBoundary),
         Middleware(
@@ -117,11 +118,8 @@ def route_of(scope: Scope) -> str:
 
 
 class RequestContext:
-    """Gives each request its id, and logs one line when it ends: nobody is refused without one.
-
-    What is inside may put fields for that line into ``scope["conduit.log"]``; never a prompt, never a secret. Most of
-    them come by events (observability/logging/access_log.py).
-    """
+    """Makes the request's state, says in the answer what every answer says, and logs one line when the request ends:
+    none is refused without one."""
 
     def __init__(self, app: ASGIApp, *, clock: Clock, ids: Ids, listener: Listener = nobody) -> None:
         self._app, self._clock, self._ids, self._listener = app, clock, ids, listener
@@ -137,48 +135,45 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         started_s = self._clock.elapsed_s()
-        request_id, traceparent, tracestate = self._named(scope)
-        scope["conduit.request_id"] = request_id
-        current = Current()
-        note = scope["conduit.log"] = current.note
-        CURRENT.set(current)
-        self._listener(Arrived(scope["method"], scope["path"], request_id, traceparent, tracestate))
-        status = 0
+        state = scope[SCOPE] = self._arrived(scope)
 
-        async def named(message: Message) -> None:
-            nonlocal status
+        async def completed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"].append((b"x-request-id", request_id.encode()))
+                state.status = message["status"]
+                usual = OVER_HTTPS if scope.get("scheme") == "https" else USUAL  # by now, of the caller
+                complete(message["headers"], usual, state)
             await send(message)
 
         try:
-            await self._app(scope, receive, named)
+            await self._app(scope, receive, completed)
         except ClientDisconnect:
-            status = CLIENT_LEFT
+            state.status = CLIENT_LEFT
         finally:
-            duration_s = self._clock.elapsed_s() - started_s
-            route, code, key = route_of(scope), note.get("code"), scope.get("conduit.key")
-            key_id = key.id if key else None
-            told = None if code is None else str(code)
-            self._listener(Served(scope["method"], route, status, told, duration_s, current.away_s, key_id))
-            log = self._log.debug if route in PROBES and status < 400 else self._log.info
-            log(
-                "request",
-                request_id=request_id,
-                method=scope["method"],
-                path=scope["path"][:MOST_OF_A_PATH],
-                status=status,
-                duration_ms=round(duration_s * 1e3, 2),
-                **note,
-            )
+            self._served(scope, state, self._clock.elapsed_s() - started_s)
 
-    def _named(self, scope: Scope) -> tuple[str, str, str]:
-        """The request's id, the caller's own when it is sane; and the trace that it belongs to, as the caller says."""
-        headers = sent(scope)
+    def _arrived(self, scope: Scope) -> RequestState:
+        """Its id is the caller's own when that is sane."""
+        headers = dict(scope["headers"])
         own = headers.get(b"x-request-id", b"")
-        return (
-            str(own, "ascii") if SANE_REQUEST_ID.fullmatch(own) else self._ids.new("req"),
-            str(headers.get(b"traceparent", b""), "latin-1"),
-            str(headers.get(b"tracestate", b""), "latin-1"),
+        state = RequestState(str(own, "ascii") if SANE_REQUEST_ID.fullmatch(own) else self._ids.new("req"), headers)
+        CURRENT.set(state)
+        traceparent = str(headers.get(b"traceparent", b""), "latin-1")
+        tracestate = str(headers.get(b"tracestate", b""), "latin-1")
+        self._listener(Arrived(scope["method"], scope["path"], state.id, traceparent, tracestate))
+        return state
+
+    def _served(self, scope: Scope, state: RequestState, duration_s: float) -> None:
+        method, route, status = scope["method"], route_of(scope), state.status
+        key_id = state.key.id if state.key else None
+        untold = tuple(what for what, counted in state.degraded.items() if not counted)
+        self._listener(Served(method, route, status, state.code, duration_s, state.away_s, key_id, untold))
+        log = self._log.debug if route in PROBES and status < 400 else self._log.info
+        log(
+            "request",
+            request_id=state.id,
+            method=method,
+            path=scope["path"][:MOST_OF_A_PATH],
+            status=status,
+            duration_ms=round(duration_s * 1e3, 2),
+            **fields_of(state),
         )

@@ -9,10 +9,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from conduit.api.body import session_of
-from conduit.api.presence import PROMISED
 from conduit.api.scopes import Endpoint, caller_id
 from conduit.assemble.conduit import Conduit
 from conduit.core.idempotency import HEADER, Claim, StoredAnswer, checked_name, digest_of
+from conduit.core.request_state import state_of
 from conduit.gateway.request.complete import DONE
 from conduit.gateway.request.idempotency import Idempotency
 
@@ -62,7 +62,7 @@ def once(endpoint: Endpoint) -> Endpoint:
         digest = digest_of(request.scope["path"], session_of(request) or "", await request.body())
         begun = await conduit.once.begin(owner=caller_id(request) or "", name=name, digest=digest)
         if isinstance(begun, StoredAnswer):
-            request.scope["conduit.log"]["replayed"] = True
+            state_of(request.scope).replayed = True
             return _replayed(begun)
         return await _first(endpoint, request, conduit.once, begun)
 
@@ -70,13 +70,14 @@ def once(endpoint: Endpoint) -> Endpoint:
 
 
 async def _first(endpoint: Endpoint, request: Request, promises: Idempotency, claim: Claim) -> Response:
-    request.scope[PROMISED] = True
+    state = state_of(request.scope)
+    state.promised = True
     try:
         response = await endpoint(request)
         if isinstance(response, AnswerStream):
             response.body_iterator = _recorded(response.body_iterator, response, promises, claim)
         elif not await promises.keep(claim, _stored(response, bytes(response.body))):
-            _degrade(response)
+            state.degrade("idempotency")
     except BaseException:  # a caller who left in the middle included
         promises.let_go(claim)
         raise
@@ -115,8 +116,3 @@ def _replayed(stored: StoredAnswer) -> Response:
         response.headers[name] = value
     response.headers[REPLAYED] = "true"
     return response
-
-
-def _degrade(response: Response) -> None:
-    said = response.headers.get("x-conduit-degraded")
-    response.headers["x-conduit-degraded"] = "idempotency" if said is None else f"{said}, idempotency"

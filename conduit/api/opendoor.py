@@ -3,7 +3,7 @@
 A page cannot read our answers, but it can have requests sent from its visitor's machine, and answers cost money.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conduit.api.envelope import Problem, refuse
 from conduit.api.paths import is_preflight, routed_path, sent
+from conduit.core.request_state import state_of
 
 ANY = "*"
 PRIVATE = ("localhost", "local", "internal", "test", "home.arpa", "cluster.local")
@@ -35,7 +36,7 @@ class OpenDoor:
         self._is_ours = lru_cache(256)(lambda host: ANY in names or is_ours(host, names))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["conduit.key"] is None and routed_path(scope).startswith("/v1/"):
+        if scope["type"] == "http" and state_of(scope).key is None and routed_path(scope).startswith("/v1/"):
             problem = None if is_preflight(scope) else self._problem(scope)
             if problem is not None:
                 await refuse(problem, scope, receive, send)
@@ -55,7 +56,7 @@ class OpenDoor:
             return Problem(415, "unsupported_media_type", "say what the body is: `Content-Type: application/json`")
         return None
 
-    def _from_elsewhere(self, headers: dict[bytes, bytes], host: bytes) -> bool:
+    def _from_elsewhere(self, headers: Mapping[bytes, bytes], host: bytes) -> bool:
         origin = headers.get(b"origin")
         if origin is None:
             return headers.get(b"sec-fetch-site") in ELSEWHERE

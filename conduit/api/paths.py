@@ -1,10 +1,12 @@
 """What several layers must know of a request before it is routed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from starlette._utils import get_route_path
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
+
+from conduit.core.request_state import SCOPE, RequestState
 
 HEALTH = "/health/"
 PROBES = frozenset({"/health/live", "/health/ready", "/health/startup", "/metrics"})
@@ -15,12 +17,10 @@ MOST_DIGITS = 18
 """Of a declared size: more make a number no smaller, and at some thousand Python refuses to read it."""
 
 
-def sent(scope: Scope) -> dict[bytes, bytes]:
-    """Headers by name, of each the last: made once a request, for all layers that ask whether there is one."""
-    named: dict[bytes, bytes] | None = scope.get("conduit.sent")
-    if named is None:
-        named = scope["conduit.sent"] = dict(scope["headers"])
-    return named
+def sent(scope: Scope) -> Mapping[bytes, bytes]:
+    """Headers by name, of each the last: made once a request by the outermost layer, where there is one."""
+    state: RequestState | None = scope.get(SCOPE)
+    return dict(scope["headers"]) if state is None else state.headers
 
 
 def routed_path(scope: Scope) -> str:

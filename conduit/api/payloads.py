@@ -5,6 +5,8 @@ from random import Random
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.paths import routed_path
+from conduit.core.request_state import state_of
+from conduit.observability.logging.access_log import fields_of
 from conduit.observability.logging.payloads import Payload, PayloadLog
 from conduit.routing.protocols import Clock
 
@@ -56,19 +58,20 @@ class PayloadTap:
     def _wanted(self, scope: Scope) -> bool:
         if scope["type"] != "http" or routed_path(scope) not in ASKING or self._random.random() >= self._share:
             return False
-        key = scope.get("conduit.key")
+        key = state_of(scope).key
         return not self._keys or (key is not None and not self._keys.isdisjoint({key.id, key.name}))
 
     def _about(self, scope: Scope, status: int) -> dict[str, object]:
-        note, key = scope["conduit.log"], scope.get("conduit.key")
+        state = state_of(scope)
+        fields = fields_of(state)
         about = {
             "time_s": self._clock.now_s(),
-            "request_id": scope["conduit.request_id"],
+            "request_id": state.id,
             "path": scope["path"],
             "status": status,
-            "key": key.id if key else None,
+            "key": state.key.id if state.key else None,
         }
-        return about | {name: note[name] for name in ABOUT if name in note}
+        return about | {name: fields[name] for name in ABOUT if name in fields}
 
 
 class _Copy:

@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
+from conduit.core.request_state import state_of
+
 T = TypeVar("T")
 FIRST_LOOK_S = 0.03
 """After which it is looked for: an answer that is there by then is given all the same."""
-PROMISED = "conduit.promised"
-"""In the scope of a request whose whole answer is kept for whoever sends it again."""
 
 
 async def while_present(request: Request, work: Awaitable[T]) -> T:
@@ -19,7 +19,7 @@ async def while_present(request: Request, work: Awaitable[T]) -> T:
 
     The request's body must have been read: what its server tells after that is that the caller has left.
     """
-    if request.scope.get(PROMISED):
+    if state_of(request.scope).promised:
         return await work
     task = asyncio.current_task()
     assert task is not None, "awaited in a task"

@@ -5,21 +5,20 @@ from dataclasses import dataclass
 from itertools import count
 from math import ceil
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conduit.api.envelope import LimitReached, Problem, problem_of, refuse
 from conduit.api.paths import MODEL_PATHS, declared_size, is_preflight, is_probe, routed_path
 from conduit.api.peer import peer_of
 from conduit.core.admission import Admission, within
 from conduit.core.errors import WindowUnavailable
-from conduit.core.keys import Key, Limits
+from conduit.core.keys import Limits
+from conduit.core.request_state import RequestState, state_of
 from conduit.gateway.access.limiter import Entry, Limiter
 from conduit.gateway.request.exchange import Ask
 from conduit.routing.protocols import Ids
 from conduit.routing.query import estimate_tokens
 
-Headers = list[tuple[bytes, bytes]]
-DEGRADED = (b"x-conduit-degraded", b"ratelimit")
 TOO_MUCH = {
     "requests": "{current} requests within a minute, {limit} are allowed (API_RATE_LIMIT, or the key's own limit)",
     "tokens": "{current} tokens within a minute are taken or set aside, {limit} are allowed (API_TOKEN_LIMIT, or the "
@@ -39,9 +38,13 @@ class RateLimit:
         self._unsaid_tokens = unsaid_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        key: Key | None = scope.get("conduit.key")
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state = state_of(scope)
+        key = state.key
         limits = self._usual if key is None else within(key.limits, self._usual)
-        if scope["type"] != "http" or limits.none or is_probe(scope) or is_preflight(scope):
+        if limits.none or is_probe(scope) or is_preflight(scope):
             await self._app(scope, receive, send)
             return
         limiter: Limiter = scope["app"].state.conduit.limiter
@@ -52,19 +55,18 @@ class RateLimit:
         except WindowUnavailable as error:
             await refuse(problem_of(error), scope, receive, send)
             return
-        headers = _headers(entry, limits)
-        send = _with(send, headers)
+        _tell(state, entry, limits)
         if entry.admission.refused:
             await refuse(too_many(entry.admission), scope, receive, send)
             return
         if limits.tokens_per_minute is not None:
             most, unsaid, held = limits.tokens_per_minute, self._unsaid_tokens, entry.admission.held
-            scope["conduit.allotment"] = Allotment(limiter, caller, visit, most, unsaid, held, headers)
+            state.allotment = TokenLimit(limiter, caller, visit, most, unsaid, held, state)
         try:
             await self._app(scope, receive, send)
         finally:
             if limits.concurrent is not None or limits.tokens_per_minute is not None:
-                await limiter.leave(caller, visit, _tokens(scope))
+                await limiter.leave(caller, visit, state.usage.total)
 
     def _likely_tokens(self, scope: Scope, limits: Limits) -> int:
         """What the route will set aside, if the request has the size that it declares and limits no answer."""
@@ -75,8 +77,8 @@ class RateLimit:
 
 
 @dataclass(slots=True)
-class Allotment:
-    """The tokens of one visit, for whoever has read what it asks for."""
+class TokenLimit:
+    """The tokens of one visit, for whatever has read what it asks for: see request_state.Allotment."""
 
     limiter: Limiter
     caller: str
@@ -87,30 +89,29 @@ class Allotment:
     """For an answer of any length."""
     held: int
     """Set aside since the caller came in."""
-    headers: Headers
-    """Of the answer."""
+    state: RequestState
 
-    async def set_aside(self, ask: Ask) -> None:
+    async def set_aside(self, tokens: int) -> None:
         """What it may take, before the call; what it took is put in its place when the visit ends. One that may take
         more than the whole limit fits into a minute in which there is no other. Raises LimitReached, and
         WindowUnavailable where limits fail closed."""
-        tokens = min(ask.tokens(unsaid=self.unsaid), self.most)
+        tokens = min(tokens, self.most)
         if tokens <= self.held:
             if tokens < self.held:
                 await self.limiter.lower(self.caller, self.visit, tokens)
             return
         entry = await self.limiter.hold(self.caller, self.visit, tokens, self.most)
-        if entry.degraded and DEGRADED not in self.headers:
-            self.headers.append(DEGRADED)
+        if entry.degraded:
+            self.state.degrade("ratelimit")
         if entry.admission.refused:
             raise LimitReached(too_many(entry.admission))
 
 
 async def set_aside(scope: Scope, ask: Ask) -> None:
-    """Where the caller has a limit of tokens: see Allotment."""
-    allotment: Allotment | None = scope.get("conduit.allotment")
+    """Where the caller has a limit of tokens: see TokenLimit."""
+    allotment = state_of(scope).allotment
     if allotment is not None:
-        await allotment.set_aside(ask)
+        await allotment.set_aside(ask.tokens(unsaid=allotment.unsaid))
 
 
 def too_many(admission: Admission) -> Problem:
@@ -125,30 +126,19 @@ def too_many(admission: Admission) -> Problem:
     )
 
 
-def _headers(entry: Entry, limits: Limits) -> Headers:
-    """How many requests are left, of which limit, and when there are more."""
+def _tell(state: RequestState, entry: Entry, limits: Limits) -> None:
+    """In the answer: how many requests are left, of which limit, and when there are more."""
     admission = entry.admission
-    headers = [DEGRADED] if entry.degraded else []
+    if entry.degraded:
+        state.degrade("ratelimit")
     limit = admission.limit if admission.refused else limits.requests_per_minute
     if limit is not None:
         reset_s = ceil(admission.now_s + admission.wait_s)
-        headers += [
+        state.answer_headers += [
             (b"x-ratelimit-limit", b"%d" % limit),
             (b"x-ratelimit-remaining", b"%d" % admission.remaining),
             (b"x-ratelimit-reset", b"%d" % reset_s),
         ]
-    return headers
-
-
-def _with(send: Send, headers: Headers) -> Send:
-    """Those that there are when the answer begins."""
-
-    async def saying(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"].extend(headers)
-        await send(message)
-
-    return saying
 
 
 def _numbered(ids: Ids) -> Iterator[str]:
@@ -156,13 +146,3 @@ def _numbered(ids: Ids) -> Iterator[str]:
     first = ids.new("visit")
     for number in count():
         yield f"{first}.{number}"
-
-
-def _tokens(scope: Scope) -> int:
-    """What the request took of the models, as far as is known when it ends."""
-    note, taken = scope["conduit.log"], 0
-    for name in ("input_tokens", "output_tokens"):
-        tokens = note.get(name)
-        if isinstance(tokens, int):
-            taken += tokens
-    return taken

@@ -25,18 +25,17 @@ from conduit.api.key_routes import KEY_ROUTES
 from conduit.api.once import AnswerStream, once
 from conduit.api.openapi import openapi
 from conduit.api.pages import RecordPage
-from conduit.api.presence import PROMISED, while_present
+from conduit.api.presence import while_present
 from conduit.api.ratelimit import set_aside
 from conduit.api.schema import CompleteIn, FeedbackIn, RouteIn
 from conduit.api.scopes import caller_id, caller_name, needs, owner
 from conduit.api.views import (
-    add_degraded,
     cache_headers,
     complete_view,
     decision_headers,
     decision_view,
-    feedback_headers,
     feedback_view,
+    is_capped,
     judge_view,
     model_view,
     models_view,
@@ -46,6 +45,7 @@ from conduit.api.views import (
 )
 from conduit.assemble.conduit import Conduit
 from conduit.core.keys import COMPLETE, FEEDBACK, READ
+from conduit.core.request_state import state_of
 from conduit.gateway.learning.named import found
 from conduit.gateway.request.exchange import Ask
 from conduit.gateway.request.meter import text_of
@@ -66,7 +66,7 @@ def _conduit(request: Request) -> Conduit:
 
 
 async def chat(request: Request) -> Response:
-    conduit = _conduit(request)
+    conduit, state = _conduit(request), state_of(request.scope)
     data = await json_object(request)
     stream = wants_stream(data)
     ask = chat_ask(
@@ -74,33 +74,32 @@ async def chat(request: Request) -> Response:
         default=conduit.preferences_of(caller_name(request)),
         headers=sent_on(request),
         session_id=session_of(request),
-        key_id=caller_id(request),
-        key_name=caller_name(request),
         size=len(await request.body()),
         cache=cache_of(request),
         aliases=conduit.aliases,
         request_id=request_id_of(request),
+        state=state,
     )
     await set_aside(request.scope, ask)
     if stream:
         return await _streamed(request, ask)
     done = await while_present(request, conduit.gateway.complete(ask))
-    headers = outcome_headers(done.decision, done.outcome, kept=done.kept, look=done.look)
+    headers = outcome_headers(done, state)
     return Response(done.answer.body, headers=headers, media_type="application/json")
 
 
 async def _streamed(request: Request, ask: Ask) -> Response:
-    request.scope[PROMISED] = False  # half a stream is kept for nobody
+    ask.state.promised = False  # half a stream is kept for nobody
     begun = await while_present(request, _conduit(request).gateway.stream(ask))
-    headers = decision_headers(begun.decision, model=begun.model) | cache_headers(begun.look)
+    headers = decision_headers(begun.decision, model=begun.model) | cache_headers(begun.look, ask.state)
     headers["cache-control"] = "no-cache"
     if begun.spooled:
-        add_degraded(headers, "spool")
+        ask.state.degrade("spool")
     return AnswerStream(begun.frames, whole=begun.whole, headers=headers)
 
 
 async def embeddings(request: Request) -> Response:
-    data, size = await json_object(request), len(await request.body())
+    data, size, state = await json_object(request), len(await request.body()), state_of(request.scope)
     query = Query(
         text="",
         input_tokens=estimate_tokens(size),
@@ -108,15 +107,16 @@ async def embeddings(request: Request) -> Response:
         key_name=caller_name(request),
         user_id=user_of(data),
     )
-    ask = Ask(query, data, model_of(data, _conduit(request).aliases), sent_on(request), size, answers=False)
+    model = model_of(data, _conduit(request).aliases)
+    ask = Ask(query, data, model, sent_on(request), size, answers=False, state=state)
     await set_aside(request.scope, ask)
     done = await while_present(request, _conduit(request).embeddings.embed(ask))
-    headers = outcome_headers(done.decision, done.outcome, kept=done.kept)
+    headers = outcome_headers(done, state)
     return Response(done.answer.body, headers=headers, media_type="application/json")
 
 
 async def complete(request: Request) -> Response:
-    conduit = _conduit(request)
+    conduit, state = _conduit(request), state_of(request.scope)
     wanted = parsed(CompleteIn, await json_object(request))
     body: dict[str, Any] = {"messages": [{"role": "user", "content": wanted.prompt}]}
     needs: frozenset[str] = frozenset()
@@ -124,19 +124,17 @@ async def complete(request: Request) -> Response:
         body["response_format"] = {"type": "json_object"}
         needs = frozenset({"json"})
     cache = cache_of(request) if wanted.cache else "off"
-    ask = Ask(_query(wanted, request, needs), body, headers=sent_on(request), cache=cache)
+    ask = Ask(_query(wanted, request, needs), body, headers=sent_on(request), cache=cache, state=state)
     await set_aside(request.scope, ask)
     done = await while_present(request, conduit.gateway.complete(ask))
-    view = complete_view(
-        done.decision, done.outcome, content=text_of(done.answer.data), query_id=request.scope["conduit.request_id"]
-    )
-    headers = outcome_headers(done.decision, done.outcome, kept=done.kept, look=done.look)
-    return json_response(view, headers=headers)
+    view = complete_view(done.decision, done.outcome, content=text_of(done.answer.data), query_id=state.id)
+    return json_response(view, headers=outcome_headers(done, state))
 
 
 async def route(request: Request) -> Response:
     conduit = _conduit(request)
-    decision = await conduit.gateway.decide(Ask(_query(parsed(RouteIn, await json_object(request)), request), {}))
+    query = _query(parsed(RouteIn, await json_object(request)), request)
+    decision = await conduit.gateway.decide(Ask(query, {}, state=state_of(request.scope)))
     return json_response(decision_view(decision), headers=decision_headers(decision, model=decision.model))
 
 
@@ -164,7 +162,11 @@ async def feedback(request: Request) -> Response:
         said.response_id, said.signals(), key_id=owner(request), caller_id=caller_id(request)
     )
     conduit.follower.wake()
-    return json_response(feedback_view(settled), headers=feedback_headers(settled))
+    state = state_of(request.scope)
+    state.rated = settled.decision_id
+    if is_capped(settled):
+        state.degrade("feedback")
+    return json_response(feedback_view(settled))
 
 
 # ------------------------------------------------------------------ looking

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from conduit.core.errors import PermissionDenied, Unauthenticated
 from conduit.core.keys import ADMIN, Key
+from conduit.core.request_state import state_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -37,8 +38,7 @@ def _no_admin(request: Request) -> Unauthenticated:
 
 def caller(request: Request) -> Key | None:
     """None where no key is asked for."""
-    key: Key | None = request.scope["conduit.key"]
-    return key
+    return state_of(request.scope).key
 
 
 def caller_id(request: Request) -> str | None:

@@ -13,8 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from conduit.api.envelope import LimitReached, Problem
 from conduit.api.paths import is_probe
 from conduit.api.peer import peer_of
-from conduit.api.ratelimit import DEGRADED
+from conduit.core.admission import Admission
 from conduit.core.errors import Unauthenticated
+from conduit.core.request_state import RequestState, state_of
 from conduit.gateway.access.limiter import Entry, Limiter
 from conduit.routing.protocols import Ids
 
@@ -47,7 +48,8 @@ class FailedAuthThrottle:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         who = self._who(scope)
         if who is not None:
-            scope["conduit.attempt"] = Attempt(self, scope["app"].state.conduit.limiter, who)
+            state = state_of(scope)
+            state.attempt = Attempt(self, scope["app"].state.conduit.limiter, who, state)
         await self._app(scope, receive, send)
 
     def _who(self, scope: Scope) -> Who | None:
@@ -82,8 +84,8 @@ class Attempt:
     judged, in all processes, than may fail. Each process judges one at a time, while others wait their turn: many good
     keys that come at once are no failures, though nobody has seen them yet."""
 
-    def __init__(self, throttle: FailedAuthThrottle, limiter: Limiter, who: Who) -> None:
-        self._throttle, self._limiter, self._who = throttle, limiter, who
+    def __init__(self, throttle: FailedAuthThrottle, limiter: Limiter, who: Who, state: RequestState) -> None:
+        self._throttle, self._limiter, self._who, self._state = throttle, limiter, who, state
         self._visit = ""
         """Empty: nothing is set aside."""
         self._turn: asyncio.Lock | None = None
@@ -125,7 +127,9 @@ class Attempt:
         entry = await self._hold()
         if entry.admission.refused:
             self._visit = ""
-            raise LimitReached(_refusal(entry))
+            if entry.degraded:
+                self._state.degrade("ratelimit")
+            raise LimitReached(_refusal(entry.admission))
 
     def _end(self) -> None:
         if self._turn is not None:
@@ -141,13 +145,10 @@ class Attempt:
         return f"wrong:{self._who.peer}"
 
 
-def _refusal(entry: Entry) -> Problem:
-    admission = entry.admission
+def _refusal(admission: Admission) -> Problem:
     retry_after = max(ceil(admission.wait_s), 1)
     headers = {"retry-after": str(retry_after), "x-ratelimit-limit": str(admission.limit), "x-ratelimit-remaining": "0"}
     headers["x-ratelimit-reset"] = str(ceil(admission.now_s + admission.wait_s))
-    if entry.degraded:
-        headers |= {str(DEGRADED[0], "ascii"): str(DEGRADED[1], "ascii")}
     return Problem(
         429,
         "rate_limit_exceeded",

@@ -7,9 +7,11 @@ from typing import Any
 from conduit.bandits.policy import Change
 from conduit.core.aliases import Aliases
 from conduit.core.judgement import said_weight
+from conduit.core.request_state import RequestState
 from conduit.core.storage import ROUNDING, Place, Totals
 from conduit.gateway.judge.judge import Judge
-from conduit.gateway.request.cache import NO_LOOK, Look
+from conduit.gateway.request.answers import Completion
+from conduit.gateway.request.cache import Look
 from conduit.gateway.stats.refreshing import Figure
 from conduit.routing.catalogue import AUTO, Catalogue
 from conduit.routing.decision import Decision, Feedback, Outcome, Record
@@ -50,26 +52,21 @@ def decision_headers(decision: Decision, *, model: str) -> dict[str, str]:
     return headers
 
 
-def add_degraded(headers: dict[str, str], word: str) -> None:
-    said = headers.get("x-conduit-degraded")
-    headers["x-conduit-degraded"] = word if said is None else f"{word}, {said}"
+def cache_headers(look: Look, state: RequestState) -> dict[str, str]:
+    if look.degraded:
+        state.degrade("cache")
+    return {"x-conduit-cache": look.found} if look.found else {}
 
 
-def cache_headers(look: Look) -> dict[str, str]:
-    headers: dict[str, str] = {"x-conduit-cache": look.found} if look.found else {}
-    return headers | {"x-conduit-degraded": "cache"} if look.degraded else headers
-
-
-def outcome_headers(
-    decision: Decision, outcome: Outcome, *, kept: Place | None, look: Look = NO_LOOK
-) -> dict[str, str]:
-    headers = decision_headers(decision, model=outcome.model) | cache_headers(look)
+def outcome_headers(done: Completion, state: RequestState) -> dict[str, str]:
+    outcome = done.outcome
+    headers = decision_headers(done.decision, model=outcome.model) | cache_headers(done.look, state)
     if outcome.cost_usd is not None:
         headers["x-conduit-cost-usd"] = f"{outcome.cost_usd:.8f}"
     if len(outcome.attempts) > 1:
         headers["x-conduit-attempts"] = str(len(outcome.attempts))
-    if kept is not Place.LEDGER:
-        add_degraded(headers, "ledger" if kept is None else "spool")
+    if done.kept is not Place.LEDGER:
+        state.degrade("ledger" if done.kept is None else "spool")
     return headers
 
 
@@ -145,10 +142,6 @@ def feedback_view(feedback: Feedback) -> dict[str, Any]:
         "taught_weight": feedback.weight,
         "message": CAPPED if is_capped(feedback) else "recorded",
     }
-
-
-def feedback_headers(feedback: Feedback) -> dict[str, str]:
-    return {"x-conduit-degraded": "feedback"} if is_capped(feedback) else {}
 
 
 def is_capped(feedback: Feedback) -> bool:

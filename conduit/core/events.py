@@ -45,6 +45,8 @@ class Served(NamedTuple):
     away_s: float | None
     """Of which it waited for models and for the reader; None where no model was asked."""
     key_id: str | None = None
+    degraded: tuple[str, ...] = ()
+    """What its answer says worked less well than it should, and no `Degraded` has told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 from conduit.api.app import create_app
 from conduit.api.auth import Authentication
 from conduit.api.boundary import ErrorBoundary
-from conduit.api.headers import CrossOrigin, SecurityHeaders
+from conduit.api.headers import CrossOrigin
 from conduit.api.middleware import RequestContext
 from conduit.api.opendoor import OpenDoor
 from conduit.api.peer import TrustedProxies
@@ -39,7 +39,6 @@ def test_the_stack_is_the_declared_one() -> None:
     declared = [
         RequestContext,
         TrustedProxies,
-        SecurityHeaders,
         CrossOrigin,
         ErrorBoundary,
         SizeLimit,

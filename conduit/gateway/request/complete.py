@@ -150,9 +150,10 @@ class Gateway:
             assigned = self._router.assign(ask.query, answer.model)
             decision = replace(assigned, why=f"the same was asked before: the answer to {answer.decision_id}")
             recorded = self._ledger.append(decision)
+            ask.state.decision = decision
             self._listener(Decided(decision))
         meter = Meter(decision.input_tokens, response_id=answer.response_id)
-        return Exchange(decision, recorded, self._clock, meter, started_s, key_name=ask.query.key_name)
+        return Exchange(decision, recorded, self._clock, meter, started_s, key_name=ask.query.key_name, state=ask.state)
 
     async def _recalled(self, ask: Ask, look: Look, found: CachedAnswer) -> Completion:
         exchange = self._recall(ask, found)
@@ -186,7 +187,8 @@ class Gateway:
                 raise await self._spend_caps.refusal(ask, self._offered(ask)) from None
             raise
         meter = Meter(decision.input_tokens)
-        return Exchange(decision, recorded, self._clock, meter, started_s, ask.choices, key_name=ask.query.key_name)
+        name, state = ask.query.key_name, ask.state
+        return Exchange(decision, recorded, self._clock, meter, started_s, ask.choices, key_name=name, state=state)
 
     async def _seated(self, ask: Ask) -> Ask:
         """With the session's last model, where that is to count."""
@@ -202,6 +204,7 @@ class Gateway:
             with self._choosing:
                 decision = self._choose(ask, unaffordable)
             recorded = self._ledger.append(decision)
+            ask.state.decision = decision
             self._listener(Decided(decision))
         return decision, recorded
 
@@ -344,6 +347,7 @@ class Gateway:
             )
         if exchange.doubt is not None:
             self._listener(Degraded("usage", exchange.doubt))
+        exchange.state.settle(outcome, exchange.away_s)
         self._listener(Settled(exchange.decision, outcome, away_s=exchange.away_s))
         return outcome
 

@@ -197,6 +197,8 @@ class Embeddings:
         run.recorded.add_done_callback(looked_at)
         if self._spend_caps is not None:
             run.paid = self._spend_caps.pay(run.hold, run.ask.query.key_name, outcome.cost_usd)
+        run.ask.state.decision = run.decision
+        run.ask.state.settle(outcome, outcome.latency_s)
         self._listener(Decided(run.decision))
         self._listener(Settled(run.decision, outcome, away_s=outcome.latency_s))
         return outcome

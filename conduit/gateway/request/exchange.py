@@ -7,6 +7,7 @@ from typing import Literal
 
 from conduit.core.budget import Hold
 from conduit.core.errors import UpstreamError
+from conduit.core.request_state import RequestState
 from conduit.core.storage import Place
 from conduit.gateway.request.asked import BESIDE_TEXT
 from conduit.gateway.request.breaker import Scope, kind_of
@@ -41,6 +42,8 @@ class Ask:
     """Whether tokens come out: embeddings have none."""
     cache: Literal["use", "renew", "off"] = "use"
     """Where there is one: whether an answer may come from it, and go there; `renew` is only the latter."""
+    state: RequestState = field(default_factory=RequestState)
+    """Of the request that asks; the gateway fills in what became of it, and what it used."""
 
     @property
     def scope(self) -> Scope:
@@ -87,6 +90,8 @@ class Exchange:
     """Whether a stream has come to its proper end."""
     key_name: str = ""
     """Whose account pays."""
+    state: RequestState = field(default_factory=RequestState)
+    """Of the request that asks."""
     doubt: str | None = None
     """What the provider said of its usage that cannot be."""
     hold: Hold | None = None

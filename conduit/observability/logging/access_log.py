@@ -1,38 +1,45 @@
-"""Events -> what the access line of the request says, in which they happened."""
+"""What the access line of a request says beside the HTTP facts; never a prompt, never a secret."""
 
-from conduit.core.events import Decided, Degraded, Event, FeedbackGiven, Settled
-from conduit.observability.current import CURRENT, Current
+from conduit.core.events import Degraded, Event
+from conduit.core.request_state import RequestState
+from conduit.observability.current import CURRENT
+from conduit.routing.decision import Outcome
 
-HEARS = (Decided, Settled, FeedbackGiven, Degraded)
+HEARS = (Degraded,)
 
 
 def note_down(event: Event, /) -> None:
-    """A listener. What happens in no request is no part of any line."""
-    current = CURRENT.get()
-    if current is None:
-        return
-    match event:
-        case Decided():
-            _decided(current.note, event)
-        case Settled():
-            current.away_s = (current.away_s or 0.0) + event.away_s
-            _settled(current.note, event)
-        case FeedbackGiven() if event.source == "caller":
-            current.note["decision"] = event.feedback.decision_id
-        case Degraded():
-            _degraded(current, event.what)
+    """A listener: what degrades while a request runs is said by its answer. In no request it is no part of any."""
+    state = CURRENT.get()
+    if state is not None and isinstance(event, Degraded):
+        state.degrade(event.what, counted=True)
 
 
-def _decided(note: dict[str, object], event: Decided) -> None:
-    decision = event.decision
-    note |= {"decision": decision.id, "model": decision.model, "propensity": round(decision.propensity, 4)}
-    if decision.key_id is not None:
-        note["key"] = decision.key_id
+def fields_of(state: RequestState) -> dict[str, object]:
+    """Those that there is something to say in."""
+    fields: dict[str, object] = {}
+    decision, outcome = state.decision, state.outcome
+    if state.trace_id is not None:
+        fields["trace_id"] = state.trace_id
+    if state.key is not None:
+        fields["key"] = state.key.id
+    if decision is not None:
+        fields |= {"decision": decision.id, "model": decision.model, "propensity": round(decision.propensity, 4)}
+    elif state.rated is not None:
+        fields["decision"] = state.rated
+    if outcome is not None:
+        _add_outcome(fields, outcome)
+    if state.degraded:
+        fields["degraded"] = list(state.degraded)
+    if state.replayed:
+        fields["replayed"] = True
+    if state.code is not None:
+        fields["code"] = state.code
+    return fields
 
 
-def _settled(note: dict[str, object], event: Settled) -> None:
-    outcome = event.outcome
-    note |= {
+def _add_outcome(fields: dict[str, object], outcome: Outcome) -> None:
+    fields |= {
         "model": outcome.model,
         "outcome": str(outcome.status),
         "cost_usd": None if outcome.cost_usd is None else round(outcome.cost_usd, 9),
@@ -42,13 +49,7 @@ def _settled(note: dict[str, object], event: Settled) -> None:
         "attempts": len(outcome.attempts),
     }
     if outcome.first_byte_s is not None:
-        note["first_byte_ms"] = round(outcome.first_byte_s * 1e3, 2)
+        fields["first_byte_ms"] = round(outcome.first_byte_s * 1e3, 2)
     failed = [f"{attempt.model}: {attempt.error}" for attempt in outcome.attempts if attempt.error is not None]
     if failed:
-        note["failed"] = failed
-
-
-def _degraded(current: Current, what: str) -> None:
-    known = current.note.setdefault("degraded", [])
-    if isinstance(known, list) and what not in known:
-        known.append(what)
+        fields["failed"] = failed

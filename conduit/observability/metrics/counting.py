@@ -99,6 +99,8 @@ class CountingListener:
             add(m.ERRORS, (route, event.code))
         if event.away_s is not None:
             observe(m.OVERHEAD, (route,), max(event.duration_s - event.away_s, 0.0))
+        for what in event.degraded:
+            add(m.DEGRADED, (what,))
 
     # -------------------------------------------------------------- decisions
 

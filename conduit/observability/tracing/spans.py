@@ -113,7 +113,7 @@ class Tracer:
         SPAN.set(span)
         current = CURRENT.get()
         if current is not None:
-            current.note["trace_id"] = trace.id.hex()
+            current.trace_id = trace.id.hex()
 
     def _served(self, span: Span, event: Served) -> None:
         span.name = f"{event.method} {event.route}"

@@ -15,6 +15,7 @@ from conduit.api.auth import Authentication
 from conduit.api.middleware import RequestContext
 from conduit.core.events import Event
 from conduit.core.keys import Key, KeyEntry, Limits, Secret, digest_of, secret_of
+from conduit.core.request_state import state_of
 from conduit.core.storage import KeyStore
 from conduit.gateway.access.authenticator import Authenticator, Terms
 from conduit.gateway.access.limiter import Limiter
@@ -51,7 +52,7 @@ def authenticator(
 
 
 async def who(request: Request) -> Response:
-    key: Key | None = request.scope["conduit.key"]
+    key = state_of(request.scope).key
     return Response("nobody" if key is None else key.id)
 
 

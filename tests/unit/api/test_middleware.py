@@ -13,7 +13,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.boundary import ErrorBoundary
 from conduit.api.envelope import RequestTooLarge
-from conduit.api.headers import SecurityHeaders
 from conduit.api.middleware import RequestContext, setup_middleware
 from conduit.api.sizelimit import SizeLimit
 from conduit.routing.system import SystemClock
@@ -238,9 +237,9 @@ async def test_what_is_no_request_passes_through() -> None:
     async def receive() -> Message:
         return {"type": "lifespan.startup"}
 
-    for layer in (sized(app), SecurityHeaders(app), around(app)):
+    for layer in (sized(app), around(app)):
         await layer({"type": "lifespan"}, receive, Sent())
-    assert seen == ["lifespan"] * 3
+    assert seen == ["lifespan"] * 2
 
 
 # ------------------------------------------------------------------ request context
@@ -324,7 +323,7 @@ async def test_an_answer_says_no_security_header_twice() -> None:
         own = [(b"content-security-policy", b"default-src 'self'")]
         await send({"type": "http.response.start", "status": 200, "headers": own})
 
-    sent = await call(SecurityHeaders(page))
+    sent = await call(around(page))
     names = [name for name, _ in sent.messages[0]["headers"]]
     assert len(names) == len(set(names))
     assert sent.headers[b"content-security-policy"] == b"default-src 'self'"

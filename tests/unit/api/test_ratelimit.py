@@ -11,12 +11,14 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.api.envelope import LimitReached, Problem
+from conduit.api.headers import complete
 from conduit.api.peer import TrustedProxies
 from conduit.api.ratelimit import RateLimit, set_aside
 from conduit.core.admission import Admission
 from conduit.core.errors import WindowUnavailable
 from conduit.core.events import Event
 from conduit.core.keys import Key, Limits
+from conduit.core.request_state import SCOPE, RequestState, TokenUsage
 from conduit.gateway.access.limiter import Limiter
 from conduit.gateway.request.exchange import Ask
 from conduit.routing.query import Query
@@ -67,7 +69,7 @@ class Answer:
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
-    log: dict[str, object]
+    state: RequestState
 
     def __getitem__(self, name: str) -> bytes:
         (value,) = [value for key, value in self.headers if key == name.encode()]
@@ -112,9 +114,11 @@ class Bench:
         headers: Sequence[tuple[bytes, bytes]] = (),
         kind: str = "http",
     ) -> Answer:
-        sent: list[Message] = []
+        sent, state = list[Message](), RequestState("req_1", dict(headers), key)
 
         async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                complete(message["headers"], [], state)
             sent.append(message)
 
         async def receive() -> Message:
@@ -127,16 +131,14 @@ class Bench:
             "path": path,
             "headers": list(headers),
             "client": (client, 1),
-            "conduit.log": {},
-            "conduit.request_id": "req_1",
+            SCOPE: state,
             "app": app,
         }
-        if key is not None:
-            scope["conduit.key"] = key
         await self._layer(scope, receive, send)
         start, *rest = sent
         body = b"".join(message["body"] for message in rest)
-        return Answer(start["status"], start["headers"], body, scope["conduit.log"])
+        told = [header for header in start["headers"] if header[0] != b"x-request-id"]  # of every answer
+        return Answer(start["status"], told, body, state)
 
 
 async def fine(scope: Scope, receive: Receive, send: Send) -> None:
@@ -158,7 +160,7 @@ def asking(ask: Ask, *, took: tuple[int, int] = (0, 0)) -> ASGIApp:
             await send({"type": "http.response.start", "status": error.problem.status, "headers": []})
             await send({"type": "http.response.body", "body": error.problem.message.encode()})
             return
-        scope["conduit.log"]["input_tokens"], scope["conduit.log"]["output_tokens"] = took
+        scope[SCOPE].usage = TokenUsage(*took)
         await fine(scope, receive, send)
 
     return app
@@ -194,7 +196,7 @@ async def test_what_is_left_is_told_and_then_when_there_is_more() -> None:
     assert refused["x-ratelimit-remaining"] == b"0"
     assert refused["x-ratelimit-limit"] == b"2"
     assert refused["retry-after"] == b"50"  # of 49.5
-    assert refused.error["error"]["code"] == refused.log["code"] == "rate_limit_exceeded"
+    assert refused.error["error"]["code"] == refused.state.code == "rate_limit_exceeded"
     assert refused.error["error"]["message"] == (
         "2 requests within a minute, 2 are allowed (API_RATE_LIMIT, or the key's own limit)"
     )
@@ -302,7 +304,7 @@ async def test_of_a_burst_no_more_run_than_fit_and_what_was_not_taken_is_free() 
         inside += 1
         ready.set()
         await hold.wait()
-        scope["conduit.log"] |= {"input_tokens": 1, "output_tokens": 2}
+        scope[SCOPE].usage = TokenUsage(1, 2)
         await fine(scope, receive, send)
 
     bench = Bench(Limits(tokens_per_minute=25), app=waits)
@@ -386,4 +388,4 @@ async def test_where_limits_fail_closed_nobody_is_let_in_uncounted() -> None:
     bench.gone.answers = False
     refused = await bench.call()
     assert (refused.status, refused["retry-after"], bench.runs) == (503, b"1", 0)
-    assert refused.error["error"]["code"] == refused.log["code"] == "limits_unavailable"
+    assert refused.error["error"]["code"] == refused.state.code == "limits_unavailable"

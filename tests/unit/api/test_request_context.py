@@ -8,9 +8,11 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from conduit.api.headers import USUAL
 from conduit.api.middleware import RequestContext, route_of
 from conduit.core.events import Arrived, Event, Served
 from conduit.core.keys import Key
+from conduit.core.request_state import SCOPE, state_of
 from conduit.observability.current import CURRENT
 from conduit.testing import CountingIds, StillClock
 
@@ -62,9 +64,9 @@ async def fine(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "headers": "none of ours"})
 
 
-def answering(status: int, **note: object) -> ASGIApp:
+def answering(status: int, code: str | None = None) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["conduit.log"].update(note)
+        state_of(scope).code = code
         await send({"type": "http.response.start", "status": status, "headers": []})
 
     return app
@@ -85,7 +87,7 @@ async def test_one_line_and_two_events_say_what_became_of_it() -> None:
             "duration_ms": 1250.0,
         }
     ]
-    assert sent[0]["headers"] == [(b"a", b"b"), (b"x-request-id", b"req_000000000001")]
+    assert sent[0]["headers"] == [(b"a", b"b"), *USUAL, (b"x-request-id", b"req_000000000001")]
     assert sent[1] == {"type": "http.response.body", "body": b"", "headers": "none of ours"}
     assert bench.told == [
         Arrived("POST", CHAT, "req_000000000001", "", ""),
@@ -97,24 +99,21 @@ async def test_what_is_inside_adds_to_the_line() -> None:
     """And its code, its key and the time that was not ours go to who listens."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["conduit.key"] = Key("key_7", "seven", frozenset({"read"}))
-        current = CURRENT.get()
-        assert current is not None
-        assert current.note is scope["conduit.log"]
-        current.away_s = 0.5
-        await answering(429, code="rate_limit_exceeded", model="m")(scope, receive, send)
+        state = state_of(scope)
+        assert CURRENT.get() is state
+        state.key, state.away_s, state.rated = Key("key_7", "seven", frozenset({"read"})), 0.5, "dec_1"
+        state.degrade("keys")
+        state.degrade("spool", counted=True)
+        state.degrade("spool")
+        await answering(429, code="rate_limit_exceeded")(scope, receive, send)
 
     bench = Bench(app)
     with structlog.testing.capture_logs() as logs:
-        await bench.call()
-    assert {"code": "rate_limit_exceeded", "model": "m", "status": 429}.items() <= logs[0].items()
-    assert bench.served == Served("POST", CHAT, 429, "rate_limit_exceeded", 1.25, 0.5, "key_7")
-
-
-async def test_the_code_is_told_as_text() -> None:
-    bench = Bench(answering(500, code=7))
-    await bench.call()
-    assert bench.served.code == "7"
+        sent = await bench.call()
+    said = {"code": "rate_limit_exceeded", "key": "key_7", "decision": "dec_1", "degraded": ["keys", "spool"]}
+    assert (said | {"status": 429}).items() <= logs[0].items()
+    assert dict(sent[0]["headers"])[b"x-conduit-degraded"] == b"keys, spool"
+    assert bench.served == Served("POST", CHAT, 429, "rate_limit_exceeded", 1.25, 0.5, "key_7", ("keys",))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +192,7 @@ async def test_what_is_no_request_is_not_told_of(kind: str) -> None:
     with structlog.testing.capture_logs() as logs:
         await bench.call(kind=kind)
     assert (logs, bench.told) == ([], [])
-    assert "conduit.request_id" not in bench.seen[0]
+    assert SCOPE not in bench.seen[0]
 
 
 def _traced(*headers: Header) -> Sequence[Header]:
@@ -213,7 +212,7 @@ async def test_the_callers_names_for_it_are_handed_on() -> None:
         ),
     )
     assert bench.arrived == Arrived("POST", CHAT, "mine-1", "00-é", "a=é")
-    assert bench.seen[0]["conduit.request_id"] == "mine-1"
+    assert state_of(bench.seen[0]).id == "mine-1"
 
 
 async def test_nobody_need_listen() -> None:

@@ -8,13 +8,14 @@ from conduit.api.routes import ROUTES
 from conduit.api.scopes import caller_id, needs, owner
 from conduit.core.errors import PermissionDenied, Unauthenticated
 from conduit.core.keys import SCOPES, Key
+from conduit.core.request_state import SCOPE, RequestState
 from tests.unit.api.door import entry
 
 PROTECTED = [route for route in ROUTES if route.path.startswith("/v1/")]
 
 
 def asked_by(key: Key | None, *headers: tuple[bytes, bytes]) -> Request:
-    return Request({"type": "http", "conduit.key": key, "headers": headers, "method": "GET"})
+    return Request({"type": "http", SCOPE: RequestState(key=key), "headers": headers, "method": "GET"})
 
 
 async def here(request: Request) -> Response:
