@@ -33,12 +33,12 @@ from starlette.routing import Route
 from benchmarks.overhead import PROMPT, free_port, server
 from conduit.api.app import create_app
 from conduit.assemble import put_together
-from conduit.assemble.stores import in_memory
+from conduit.assemble.stores import in_memory, trace_stores
 from conduit.core.config import Settings, make_settings
 from conduit.observability.logging.logs import setup_logs
 from conduit.observability.setup import Telemetry
 from conduit.observability.tracing.exporter import Exporter
-from conduit.observability.tracing.instruments import TracedProvider, traced_store
+from conduit.observability.tracing.instruments import TracedProvider
 from conduit.providers.fleet import Fleet
 from conduit.routing.catalogue import Catalogue, Model, Price
 from conduit.routing.system import SystemClock
@@ -96,8 +96,10 @@ async def gateway(settings: Settings, stack: AsyncExitStack, *, heard: bool) -> 
     tracer, ledger, provider = telemetry.tracer, MemoryLedger(), ScriptedProvider([completion()])
     providers = {"stub": provider if tracer is None else TracedProvider("stub", provider, tracer)}
     fleet = Fleet(Catalogue(MODELS), providers)
-    kept = ledger if tracer is None else traced_store(ledger, tracer, system="sqlite")
-    conduit = put_together(settings, fleet, in_memory(kept), clock=SystemClock(), listener=telemetry, tracer=tracer)
+    stores = in_memory(ledger)
+    if tracer is not None:
+        trace_stores(stores, tracer, system="sqlite")
+    conduit = put_together(settings, fleet, stores, clock=SystemClock(), listener=telemetry, tracer=tracer)
     app.state.conduit = conduit
     await conduit.start()
     for task in conduit._background:  # noqa: SLF001  the follower's learning would be counted as somebody's export

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
 import structlog
@@ -131,11 +132,16 @@ def __getattr__(name: str) -> Application:
     """`app`, made when a server asks for it: importing this module reads no settings."""
     if name != "app":
         raise AttributeError(name)
+    return _configured()
+
+
+@cache
+def _configured() -> Application:
+    """By the environment, once in a process."""
     private_by_default()
     try:
         environ = read_environ()
         settings = read_settings(environ)
     except ConfigurationError as error:
         sys.exit(f"conduit: {error}")
-    app = globals()["app"] = create_app(settings, environ)
-    return app
+    return create_app(settings, environ)

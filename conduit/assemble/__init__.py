@@ -26,7 +26,7 @@ from conduit.assemble.parts import (
     telling,
     upstream_timeouts,
 )
-from conduit.assemble.stores import Stores, in_database, in_memory
+from conduit.assemble.stores import Stores, in_database, in_memory, trace_stores
 from conduit.core.aliases import check_aliases
 from conduit.core.config import Settings, make_settings
 from conduit.core.events import Degraded
@@ -44,7 +44,7 @@ from conduit.observability.metrics import metrics as m
 from conduit.observability.metrics.gauges import Gauges
 from conduit.observability.metrics.metrics import Metric
 from conduit.observability.setup import Telemetry
-from conduit.observability.tracing.instruments import TracedProvider, traced_store
+from conduit.observability.tracing.instruments import TracedProvider
 from conduit.observability.tracing.spans import Tracer
 from conduit.providers.fleet import Fleet, gather_fleet
 from conduit.routing.features_cache import CachedFeatures
@@ -74,10 +74,11 @@ async def assemble(
         migrates=settings.database_migrate,
         redact=make_redact(settings),
     )
-    database = ledger.database
     tracer = None if telemetry is None else telemetry.tracer
-    kept = ledger if tracer is None else traced_store(ledger, tracer, system=url.partition(":")[0])
-    conduit = await _assemble(settings, environ, in_database(kept, database), told, tracer)
+    stores = in_database(ledger, ledger.database)
+    if tracer is not None:
+        trace_stores(stores, tracer, system=url.partition(":")[0])
+    conduit = await _assemble(settings, environ, stores, told, tracer)
     if telemetry is not None and telemetry.samples is not None:
         telemetry.known.providers.update({model.name: model.provider for model in conduit.router.catalogue})
         telemetry.known.baseline = lambda: conduit.stats.baseline

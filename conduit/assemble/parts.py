@@ -27,7 +27,7 @@ from conduit.gateway.request.idempotency import Idempotency
 from conduit.gateway.request.sessions import Sessions
 from conduit.gateway.stats.stats import Stats
 from conduit.observability.logging.redaction import MARGIN, Redactor
-from conduit.observability.tracing.instruments import TracedFeatures, traced_scripts
+from conduit.observability.tracing.instruments import TracedFeatures, trace_calls
 from conduit.observability.tracing.spans import Tracer
 from conduit.providers.discovery import Discovery
 from conduit.providers.fleet import Fleet
@@ -65,10 +65,12 @@ def make_shared(
     """What replicas have in Redis, where there is one."""
     redis = redis_address(settings)
     limiter = make_limiter(settings, redis, clock=clock, listener=listener, tracer=tracer)
-    return limiter, make_cache(settings, redis, clock=clock, listener=listener)
+    return limiter, make_cache(settings, redis, clock=clock, listener=listener, tracer=tracer)
 
 
-def make_cache(settings: Settings, redis: "Address | None", *, clock: Clock, listener: Listener) -> AnswerCache | None:
+def make_cache(
+    settings: Settings, redis: "Address | None", *, clock: Clock, listener: Listener, tracer: Tracer | None
+) -> AnswerCache | None:
     if not settings.cache_enabled:
         return None
     store: Cache = MemoryCache(clock, most_bytes=settings.cache_memory)
@@ -76,6 +78,8 @@ def make_cache(settings: Settings, redis: "Address | None", *, clock: Clock, lis
         from conduit.stores.redis.shared import RedisCache
 
         store = RedisCache(redis, patience_s=settings.redis_patience_s)
+        if tracer is not None:
+            trace_calls(store, tracer, "redis", store.get, store.put, within="cache.")
     return AnswerCache(
         store,
         clock=clock,
@@ -96,7 +100,8 @@ def make_limiter(
 
         shared = RedisWindow(redis, patience_s=settings.redis_patience_s)
         if tracer is not None:
-            shared = traced_scripts(shared, tracer)
+            scripts = (shared.enter, shared.hold, shared.leave)
+            trace_calls(shared, tracer, "redis", *scripts, command="EVALSHA")
     return Limiter(
         shared=shared,
         local=MemoryWindow(clock),

@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 from conduit.core.storage import Answers, KeyStore, Ledger, Reservations, Secrets, SnapshotStore, SpendStore
+from conduit.observability.tracing.instruments import trace_calls
+from conduit.observability.tracing.spans import Tracer
 from conduit.stores.memory.ledger import MemoryLedger
 from conduit.stores.sql.answers import MemoryAnswers, SqlAnswers
 from conduit.stores.sql.database import Database
@@ -44,3 +46,14 @@ def in_memory(ledger: Ledger | None = None) -> Stores:
         MemoryAnswers(),
         MemorySecrets(),
     )
+
+
+def trace_stores(stores: Stores, tracer: Tracer, *, system: str) -> None:
+    """A span of each call that a request waits for."""
+    ledger, keys, held, answers, spend = stores.ledger, stores.keys, stores.reservations, stores.answers, stores.spend
+    read = (ledger.find, ledger.requested, ledger.recent, ledger.latest, ledger.taught, ledger.totals)
+    trace_calls(ledger, tracer, system, ledger.append, *read)
+    trace_calls(keys, tracer, system, keys.find, within="keys.")
+    trace_calls(held, tracer, system, held.take, held.settle, within="reservations.")
+    trace_calls(answers, tracer, system, answers.claim, answers.keep, answers.release, within="answers.")
+    trace_calls(spend, tracer, system, spend.reserve, spend.settle, within="spend.")

@@ -26,8 +26,12 @@ from conduit.routing.errors import ConfigurationError
 from conduit.routing.protocols import Clock, Ids
 from conduit.routing.system import SystemClock, TimeOrderedIds
 
-with suppress(ImportError):  # an operating system without file locks: then each process counts for itself
+try:
     from conduit.observability.metrics.multiprocess import Multiprocess
+
+    CAN_SHARE = True
+except ImportError:  # an operating system without file locks: then each process counts for itself
+    CAN_SHARE = False
 
 if TYPE_CHECKING:
     from conduit.observability.tracing.exporter import Exporter
@@ -160,7 +164,7 @@ class Telemetry:
                 return self._multiprocess.join(name)
             except OSError as error:
                 raise ConfigurationError(f"METRICS_FOLDER: {self._folder}: {error.strerror}") from None
-        place = meeting_place() if "Multiprocess" in globals() else None
+        place = meeting_place() if CAN_SHARE else None
         if place is None or not is_private(place):
             return Samples()
         clear_away_old_ones()

@@ -18,6 +18,7 @@ from tests.support.valkey import redis_url
 __all__ = ["redis_url"]
 
 CHAT = "/v1/chat/completions"
+ADMIN = "an-admin-of-the-spans-4711"
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 INTERNAL, SERVER, CLIENT = 1, 2, 3
 
@@ -62,6 +63,30 @@ def trace_of(collector: Collector, reply: Reply) -> dict[str, SpanSeen]:
 
     (root,) = until(outermost)
     return {span.name: span for span in collector.of(root.trace_id)}
+
+
+def test_all_that_a_request_waits_for_is_a_span(fake_server: FakeUpstream, redis_url: str, tmp_path: Path) -> None:
+    """Its key, its session's last answer, what it may cost, its Idempotency-Key, the cache."""
+    env = {"OTEL_ENABLED": "true", "REDIS_URL": redis_url, "CACHE_ENABLED": "true", "API_KEY": ADMIN}
+    body = {"model": "auto", "messages": [{"role": "user", "content": MARK}], "temperature": 0}
+    config = declared(fake_server.base_url, {"cheap": 1.0})
+    in_database = ("keys.find", "latest", "append", "reservations.take", "reservations.settle", "answers.claim")
+    wanted = {f"sqlite {each}" for each in (*in_database, "answers.keep")}
+    wanted |= {"redis cache.get", "redis cache.put", "redis EVALSHA"}
+    with Collector() as collector:
+        env |= {"CAP_USD_PER_DAY": "100", "API_RATE_LIMIT": "1000", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        with GatewayProcess(tmp_path, config=config, env=env) as gateway:
+            own = {"name": "mine", "scopes": ["complete"]}
+            secret = gateway.post("/v1/keys", own, {"authorization": f"Bearer {ADMIN}"}).json["secret"]
+            headers = {"authorization": f"Bearer {secret}", "x-conduit-session": "s", "idempotency-key": "once"}
+            reply = gateway.post(CHAT, body, headers)
+            root = trace_of(collector, reply)[f"POST {CHAT}"]
+            until(
+                lambda: wanted <= {span.name for span in collector.of(root.trace_id)},
+                otherwise=lambda: str(wanted - {span.name for span in collector.of(root.trace_id)}),
+            )
+        assert MARK not in str(collector.of(root.trace_id))
+        assert secret not in str(collector.of(root.trace_id))
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,8 +1,8 @@
 """Spans around what the gateway calls: each wraps one seam, and changes nothing of what passes through."""
 
-from asyncio import CancelledError
+from asyncio import CancelledError, Future
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from conduit.bandits.policy import Vector
 from conduit.core.errors import UpstreamError
@@ -10,8 +10,6 @@ from conduit.core.protocols import Answer, Call, Frame, Provider
 from conduit.observability.tracing import names as n
 from conduit.observability.tracing.spans import SPAN, Span, SpanKind, Tracer, traceparent
 from conduit.routing.protocols import Features
-
-T = TypeVar("T")
 
 
 class TracedFeatures:
@@ -125,33 +123,42 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-class _Traced:
-    """Stands in for an object, with a span of each call of the methods that are named; `command` is what they send."""
+def trace_calls(
+    owner: object,
+    tracer: Tracer,
+    system: str,
+    *methods: Callable[..., Awaitable[Any]],
+    within: str = "",
+    command: str = "",
+) -> None:
+    """From now on each call of these asynchronous methods of `owner` is a span, where something is being traced: the
+    follower's reading is no request's. `within` stands before their names; `command` is what they all send."""
+    for method in methods:
+        setattr(owner, method.__name__, _Call(method, tracer, system, within=within, command=command))
 
-    def __init__(self, inner: object, tracer: Tracer, system: str, methods: frozenset[str], command: str = "") -> None:
-        self._inner, self._tracer, self._system = inner, tracer, system
-        self._methods, self._command = methods, command
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        return self._around(name, found) if name in self._methods and SPAN.get() is not None else found
+class _Call:
+    """Stands in for one method."""
 
-    def _around(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            operation = self._command or name
-            span = self._tracer.begin(f"{self._system} {operation}", SpanKind.CLIENT, enter=False)
-            if span is None:
-                return method(*args, **kwargs)
-            span.attributes = {n.DB_SYSTEM: self._system, n.DB_OPERATION: operation}
-            if self._command:
-                span.attributes[n.DB_PROCEDURE] = name
-            result = method(*args, **kwargs)
-            if hasattr(result, "add_done_callback"):
-                result.add_done_callback(lambda done: self._ended(span, None if done.cancelled() else done.exception()))
-                return result
-            return self._awaited(span, result)
+    def __init__(
+        self, method: Callable[..., Awaitable[Any]], tracer: Tracer, system: str, *, within: str, command: str
+    ) -> None:
+        operation = command or f"{within}{method.__name__}"
+        self._method, self._tracer, self._name = method, tracer, f"{system} {operation}"
+        self._attributes: dict[str, Any] = {n.DB_SYSTEM: system, n.DB_OPERATION: operation}
+        if command:
+            self._attributes[n.DB_PROCEDURE] = method.__name__
 
-        return call
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        span = None if SPAN.get() is None else self._tracer.begin(self._name, SpanKind.CLIENT, enter=False)
+        result = self._method(*args, **kwargs)
+        if span is None:
+            return result
+        span.attributes = dict(self._attributes)
+        if isinstance(result, Future):
+            result.add_done_callback(lambda done: self._ended(span, None if done.cancelled() else done.exception()))
+            return result
+        return self._awaited(span, result)
 
     async def _awaited(self, span: Span, result: Awaitable[Any]) -> Any:
         try:
@@ -166,17 +173,3 @@ class _Traced:
         if error is not None:
             _failed(span, error)
         self._tracer.end(span)
-
-
-LEDGER = frozenset({"append", "find", "recent", "taught", "before", "totals"})
-"""What requests wait for; the follower's reading is nobody's request."""
-
-
-def traced_store(inner: T, tracer: Tracer, *, system: str, methods: frozenset[str] = LEDGER) -> T:
-    """`inner` with a span of each of its asynchronous `methods`. Whoever needs more of it finds that there too."""
-    return cast("T", _Traced(inner, tracer, system, methods))
-
-
-def traced_scripts(inner: T, tracer: Tracer) -> T:
-    """A window whose methods are scripts that Redis runs."""
-    return cast("T", _Traced(inner, tracer, "redis", frozenset({"enter", "hold", "leave"}), "EVALSHA"))
