@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conduit.bandits.drift import THRESHOLD, Latest, Past, Window, change, renewed
-from conduit.bandits.gaussian import Solution, explained, positive
+from conduit.bandits.gaussian import Solution
 from conduit.bandits.policy import Change, State, Vector
+from conduit.bandits.retraction import explained, positive
 from conduit.bandits.shrinkage import Evidence, Hyperprior, Spread, fit
 from conduit.bandits.statistics import MAX_WEIGHT, MAX_X, MAX_Y, Sums, bounded, checked
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from conduit.bandits.gaussian import positive
 from conduit.bandits.policy import State, Vector
+from conduit.bandits.retraction import positive
 from conduit.bandits.statistics import Sums
 
 Belief = tuple[Vector, Vector]

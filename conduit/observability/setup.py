@@ -19,7 +19,7 @@ from conduit.core.protocols import Listener
 from conduit.observability.logging import access_log
 from conduit.observability.logging.logs import LogListener
 from conduit.observability.metrics.counting import CountingListener, Known
-from conduit.observability.metrics.rendezvous import clear_away_old_ones, is_private, meeting_place
+from conduit.observability.metrics.multiprocess_folder import clear_away_old_ones, is_private, meeting_place
 from conduit.observability.metrics.samples import Samples
 from conduit.observability.tracing.spans import Tracer
 from conduit.routing.errors import ConfigurationError

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conduit.bandits.gaussian import Given, Solution, explained, inverse, solve
+from conduit.bandits.gaussian import Given, Solution, inverse, solve
 from conduit.bandits.regression import HierarchicalRegression
+from conduit.bandits.retraction import explained
 from conduit.bandits.shrinkage import Hyperprior
 from conduit.bandits.statistics import time_constant
 from tests.unit.bandits.strategies import ARMS, BLOCKS, DIMENSION, Seen, context, lengths, seeds, stream
