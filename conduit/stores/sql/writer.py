@@ -3,7 +3,9 @@
 from asyncio import AbstractEventLoop, Event, Future, Task, create_task, gather, get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
+from typing import Any
 
 from conduit.core.errors import LedgerConflict, LedgerError, LedgerUnavailable
 from conduit.core.storage import Cap, Entry, Place
@@ -11,6 +13,9 @@ from conduit.stores.files.spool_writer import SpoolWriter, can_wait
 
 Listener = Callable[[str], None]
 """Told of entries that were lost while nobody waited for them, in one of the words below."""
+
+LINGER_S = 0.005
+"""So long a lone entry that nobody waits for may wait: a commit costs more than all that is in it."""
 
 CONFLICT = "ledger_conflict"
 UNAVAILABLE = "ledger_unavailable"
@@ -29,11 +34,22 @@ def word(error: BaseException | None) -> str:
 
 
 class Receipt(Future[Place]):
-    """The future of an append. A failure at which nobody ever looked is told to the listener, not to stderr."""
+    """The future of an append. A failure at which nobody ever looked is told to the listener, not to stderr.
 
-    def __init__(self, *, loop: AbstractEventLoop, listener: Listener) -> None:
+    `wake` is called when somebody begins to wait for it.
+    """
+
+    def __init__(self, *, loop: AbstractEventLoop, listener: Listener, wake: Callable[[], None] | None = None) -> None:
         super().__init__(loop=loop)
-        self._listener = listener
+        self._listener, self._wake = listener, wake
+        self.awaited = False
+
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
+        """Also what awaits it calls this."""
+        self.awaited = True
+        if self._wake is not None:
+            self._wake()
+        super().add_done_callback(fn, context=context)
 
     def fulfil(self, place: Place = Place.LEDGER) -> None:
         if not self.done():
@@ -97,7 +113,7 @@ class Writer:
         self._late: set[Task[LedgerError | None]] = set()
         self._queue: deque[Append] = deque()
         self.queued = 0
-        self._wake = Event()
+        self._wake, self._hurry = Event(), Event()
         self._task: Task[None] | None = None
         self._closing = False
 
@@ -107,7 +123,7 @@ class Writer:
             self._task = create_task(self._run(), name="ledger writer")
 
     def append(self, entries: tuple[Entry | Cap, ...], *, power_safe: bool) -> Receipt:
-        receipt = Receipt(loop=get_running_loop(), listener=self._listener)
+        receipt = Receipt(loop=get_running_loop(), listener=self._listener, wake=self._hurry.set)
         if self._task is None or self._closing:
             receipt.fail(LedgerUnavailable("the ledger is not open"))
         elif self.queued + len(entries) > self._capacity:
@@ -116,12 +132,15 @@ class Writer:
             self._queue.append(Append(entries, power_safe, receipt))
             self.queued += len(entries)
             self._wake.set()
+            if len(self._queue) > 1:
+                self._hurry.set()
         return receipt
 
     async def close(self) -> None:
         """What is queued is written first."""
         self._closing = True
         self._wake.set()
+        self._hurry.set()
         if self._task is not None:
             await self._task
         await gather(*self._late)
@@ -129,10 +148,21 @@ class Writer:
     async def _run(self) -> None:
         while self._queue or not self._closing:
             if self._queue:
+                await self._lingered()
                 await self._settle(await self._diverted(await self._prepared(self._take())))
             else:
                 self._wake.clear()
                 await self._wake.wait()
+
+    async def _lingered(self) -> None:
+        """A lone entry that nobody waits for yet goes with what comes next: a decision with its outcome, if that comes
+        soon. Where more is going on, a commit gathers what comes while the one before it is under way."""
+        if self._closing or len(self._queue) > 1 or self._queue[0].receipt.awaited:
+            return
+        self._hurry.clear()
+        timer = get_running_loop().call_later(LINGER_S, self._hurry.set)
+        await self._hurry.wait()
+        timer.cancel()
 
     def _take(self) -> list[Append]:
         taken: list[Append] = []

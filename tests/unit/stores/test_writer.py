@@ -161,3 +161,68 @@ async def test_closing_writes_what_is_queued_and_takes_no_more(writer: Writer, b
 async def test_closing_an_idle_writer_ends(writer: Writer) -> None:
     await append(writer, 0)
     await asyncio.wait_for(writer.close(), timeout=5)
+
+
+# ------------------------------------------------------------------ what nobody waits for yet
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than any test takes: whatever is written was not written because time was up."""
+    monkeypatch.setattr("conduit.stores.sql.writer.LINGER_S", 600.0)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_decision_goes_with_the_outcome_that_comes_soon(writer: Writer, book: Book) -> None:
+    """One commit for both, as soon as somebody waits."""
+    first = append(writer, 0)
+    await turns()
+    assert book.batches == []
+    await append(writer, 1)
+    assert book.batches == [[name(0), name(1)]]
+    assert first.done()
+
+
+@pytest.mark.usefixtures("patient")
+async def test_what_is_waited_for_is_written_at_once(writer: Writer, book: Book) -> None:
+    first = append(writer, 0)
+    await turns()
+    await first
+    second = append(writer, 1)
+    done = asyncio.Event()
+    second.add_done_callback(lambda _: done.set())
+    await done.wait()
+    assert book.batches == [[name(0)], [name(1)]]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_where_there_is_more_than_one_none_waits(writer: Writer, book: Book) -> None:
+    receipts = [append(writer, 0)]
+    await turns()
+    receipts.append(append(writer, 1))
+    await turns()
+    assert book.batches == [[name(0), name(1)]]
+    assert all(receipt.done() for receipt in receipts)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_the_end_waits_for_nobody(book: Book) -> None:
+    writer = Writer(book.write, lambda _: None)
+    writer.start()
+    append(writer, 0)
+    await turns()
+    await writer.close()
+    assert book.batches == [[name(0)]]
+
+
+async def test_what_nobody_ever_waits_for_is_written_all_the_same(writer: Writer, book: Book) -> None:
+    append(writer, 0)
+    await book.begun.wait()
+    await turns()
+    assert book.batches == [[name(0)]]
+
+
+async def turns() -> None:
+    """Of the event loop: enough for all that is ready."""
+    for _ in range(20):
+        await asyncio.sleep(0)
