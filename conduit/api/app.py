@@ -1,5 +1,6 @@
 """The ASGI application: `uvicorn conduit.api.app:app`."""
 
+import gc
 import re
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -58,8 +59,9 @@ class Application(Starlette):
         await super().__call__(scope, receive, plain)
 
 
-def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
-    """The routes in their stack; everything behind them is assembled when the server starts."""
+def create_app(settings: Settings, environ: Mapping[str, str], *, alone: bool = False) -> Application:
+    """The routes in their stack; everything behind them is assembled when the server starts. `alone`: the process is
+    this application's, and what it has loaded by then stays."""
 
     @asynccontextmanager
     async def lifespan(app: Application) -> AsyncIterator[None]:
@@ -78,6 +80,9 @@ def create_app(settings: Settings, environ: Mapping[str, str]) -> Application:
         except ConduitError as error:
             app.cannot_start = str(error)
             raise
+        if alone:  # else the garbage collector looks through all that was imported, again and again
+            gc.collect()
+            gc.freeze()
         try:
             yield
         finally:
@@ -144,4 +149,4 @@ def _configured() -> Application:
         settings = read_settings(environ)
     except ConfigurationError as error:
         sys.exit(f"conduit: {error}")
-    return create_app(settings, environ)
+    return create_app(settings, environ, alone=True)

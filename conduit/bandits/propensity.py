@@ -40,6 +40,8 @@ def best_probability(u: Vector, s: Vector) -> Vector:
 
     An arm that even at its best is behind another at its worst has none, and takes no time.
     """
+    if len(u) == 1:
+        return np.ones(1)
     u = u - u.max()
     s = np.maximum(s, max(1e-9 * (1.0 - u.min()), 1e-12 * s.max()))
     reach = REACH * s

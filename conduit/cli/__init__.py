@@ -34,7 +34,7 @@ def serve(
     environ = read_environ() | {name: str(value) for name, value in said.items() if value is not None}
     settings = read_settings(environ)
     run(
-        create_app(settings, environ),
+        create_app(settings, environ, alone=True),
         host=settings.api_host,
         port=settings.api_port,
         delay_s=settings.api_drain_s,

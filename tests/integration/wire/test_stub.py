@@ -26,7 +26,7 @@ def gateway(stub: StubProvider, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_well_behaved_exchange(gateway: GatewayProcess, stub: StubProvider, stream: bool) -> None:
+def test_control_a_well_behaved_exchange(gateway: GatewayProcess, stub: StubProvider, stream: bool) -> None:
     with RawClient(gateway.port) as client:
         client.post(CHAT, {"model": "one", "messages": HELLO, "stream": stream})
         reply = client.reply()
